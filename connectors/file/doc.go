@@ -1,0 +1,2 @@
+// Package file reads and writes files.
+package file

@@ -1,0 +1,200 @@
+package file
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strconv"
+	"sync"
+
+	"github.com/bohica-labs/dataweaver"
+	"github.com/bohica-labs/dataweaver/internal/durable"
+	"github.com/bohica-labs/dataweaver/retry"
+	"github.com/bohica-labs/dataweaver/serde"
+	"github.com/bohica-labs/dataweaver/serde/json"
+)
+
+// File is a file, or as a source also a pattern that several match: a weaver.Source and a weaver.Sink at once. It is made by CSV, NDJSON and Lines. Set
+// fields before it is used; then it is safe for concurrent use.
+//
+// One File may be read by many and written by one pipeline. A path belongs in one File: two Files that write to one path keep each other out as two
+// processes do, by a lock.
+type File[T any] struct {
+	// Parallel makes each file that the pattern matches a split of its own, read at the same time as others. Default: all are one split, read one after
+	// the other in the order of their names.
+	Parallel bool
+
+	// MaxRecordBytes is how long a record may be that is read, without its line end. A longer one is rejected with its beginning, and reading goes on with the
+	// next line. Default 1 MiB.
+	MaxRecordBytes int
+
+	// Comma is what separates fields of CSV, one ASCII character. Default ','.
+	Comma rune
+
+	// NoHeader says that the first row of a CSV is a record like the others: none with the names of the columns is read or written. Default: there is
+	// one, unless T is []string.
+	NoHeader bool
+
+	// Columns names the columns of a CSV, in their order. A source needs it with NoHeader, where the order is not that of T's fields; a sink writes these
+	// columns. Default: what the header says, or T's fields.
+	Columns []string
+
+	// AllowMissing lets fields of T be zero for which a CSV has no column. Default: that is an error, fields with the tag `csv:"-"` excepted.
+	AllowMissing bool
+
+	// RefuseUnknown makes it an error if a CSV has a column for which T has no field. Default: the column is ignored.
+	RefuseUnknown bool
+
+	// Codec reads and writes the lines of NDJSON. Default json.Codec of package serde/json.
+	Codec serde.Codec[T]
+
+	// IfExists says what becomes of a file that is there already, when a pipeline starts to write. Default Refuse.
+	IfExists IfExists
+
+	// BufferBytes is how much a writer collects before it calls the operating system. Default 256 KiB.
+	BufferBytes int
+
+	// Perm is for files that are made, before umask. Default 0o644.
+	Perm fs.FileMode
+
+	path string
+	kind kind
+	fsys durable.FS
+
+	mu     sync.Mutex
+	sink   sinkState[T]
+	format func(*File[T]) (format[T], error)
+}
+
+// IfExists says what becomes of a file that is there already.
+type IfExists uint8
+
+const (
+	// Refuse starts on a file that is missing or empty, or that an earlier run of the pipeline wrote, which is continued (see the package's comment). Any
+	// other is an error. Where the pipeline keeps no checkpoint in this file, as for dead letters, Refuse is Append.
+	Refuse IfExists = iota
+	// Append keeps what is there and adds to it.
+	Append
+	// Overwrite starts anew with each Run, which forgets what was there and how far an earlier run had come.
+	Overwrite
+)
+
+// String returns the name of the constant.
+func (e IfExists) String() string {
+	switch e {
+	case Refuse:
+		return "Refuse"
+	case Append:
+		return "Append"
+	case Overwrite:
+		return "Overwrite"
+	}
+	return "IfExists(" + strconv.Itoa(int(e)) + ")"
+}
+
+// kind is the family of formats that the fields for one of them belong to.
+type kind string
+
+const (
+	kindCSV    kind = "CSV"
+	kindNDJSON kind = "NDJSON"
+	kindLines  kind = "Lines"
+)
+
+// CSV returns a File of comma-separated values (RFC 4180), one row a record. T is a struct, whose fields are matched to the columns that the first row names,
+// by their tag `csv:"name"` or their own name (see github.com/jszwec/csvutil for all that tags can say), or []string, which is a row as it is, the first
+// row included.
+func CSV[T any](path string) *File[T] {
+	return &File[T]{path: path, kind: kindCSV, fsys: durable.OS(), format: newCSV[T]}
+}
+
+// NDJSON returns a File of one JSON value a line (https://github.com/ndjson/ndjson-spec). Empty lines are ignored.
+func NDJSON[T any](path string) *File[T] {
+	return &File[T]{path: path, kind: kindNDJSON, fsys: durable.OS(), format: newNDJSON[T]}
+}
+
+// Lines returns a File of lines, each a record without its line end, which is LF or CRLF. Empty lines are records.
+func Lines(path string) *File[[]byte] {
+	return &File[[]byte]{path: path, kind: kindLines, fsys: durable.OS(), format: newLines}
+}
+
+var (
+	_ weaver.Source[int] = (*File[int])(nil)
+	_ weaver.Sink[int]   = (*File[int])(nil)
+	_ weaver.Splitter    = (*File[int])(nil)
+	_ fmt.Stringer       = (*File[int])(nil)
+)
+
+// String names the File in errors: file.CSV "orders.csv".
+func (f *File[T]) String() string { return fmt.Sprintf("file.%s %q", f.kind, f.path) }
+
+const (
+	defaultRecordBytes = 1 << 20
+	defaultBufferBytes = 256 << 10
+	defaultPerm        = 0o644
+)
+
+func or[N int | fs.FileMode | rune](value, standard N) N {
+	if value == 0 {
+		return standard
+	}
+	return value
+}
+
+// validate checks the fields. What it returns is fatal.
+func (f *File[T]) validate() error {
+	var errs []error
+	bad := func(field string, value any, why string) {
+		errs = append(errs, fmt.Errorf("field %s is %v: %s", field, value, why))
+	}
+	if f.format == nil {
+		return retry.Fatal(errors.New("file: this File was not made by CSV, NDJSON or Lines"))
+	}
+	if f.path == "" {
+		errs = append(errs, errors.New("the path is empty"))
+	}
+	if f.MaxRecordBytes < 0 {
+		bad("MaxRecordBytes", f.MaxRecordBytes, "must not be negative")
+	}
+	if f.BufferBytes < 0 {
+		bad("BufferBytes", f.BufferBytes, "must not be negative")
+	}
+	if f.IfExists > Overwrite {
+		bad("IfExists", f.IfExists, "no such choice")
+	}
+	if f.kind != kindCSV {
+		for _, option := range []struct {
+			name string
+			set  bool
+		}{
+			{"Comma", f.Comma != 0},
+			{"NoHeader", f.NoHeader},
+			{"Columns", f.Columns != nil},
+			{"AllowMissing", f.AllowMissing},
+			{"RefuseUnknown", f.RefuseUnknown},
+		} {
+			if option.set {
+				errs = append(errs, fmt.Errorf("field %s is set, which is for file.CSV alone", option.name))
+			}
+		}
+	}
+	if f.kind != kindNDJSON && f.Codec != nil {
+		errs = append(errs, errors.New("field Codec is set, which is for file.NDJSON alone"))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return retry.Fatal(fmt.Errorf("%s: %w", f, err))
+	}
+	return nil
+}
+
+// open returns the format, after a look at the fields.
+func (f *File[T]) open() (format[T], error) {
+	if err := f.validate(); err != nil {
+		return format[T]{}, err
+	}
+	made, err := f.format(f)
+	if err != nil {
+		return format[T]{}, retry.Fatal(fmt.Errorf("%s: %w", f, err))
+	}
+	return made, nil
+}

@@ -1,0 +1,112 @@
+package file
+
+import (
+	"bytes"
+	stdjson "encoding/json"
+	"fmt"
+
+	"github.com/bohica-labs/dataweaver"
+	"github.com/bohica-labs/dataweaver/serde"
+	"github.com/bohica-labs/dataweaver/serde/json"
+)
+
+// lineFraming makes a record of each line. A last line without an end is one too.
+type lineFraming struct {
+	skipBlank bool
+}
+
+func (l lineFraming) next(data []byte, eof bool) (frame, bool) {
+	n := bytes.IndexByte(data, '\n')
+	f := frame{size: n + 1, body: n, lines: 1}
+	if n < 0 {
+		if !eof || len(data) == 0 {
+			return frame{}, false
+		}
+		f = frame{size: len(data), body: len(data)}
+	}
+	if f.body > 0 && data[f.body-1] == '\r' {
+		f.body--
+	}
+	if l.skipBlank {
+		f.blank = isBlank(data[:f.body])
+	}
+	return f, true
+}
+
+// isBlank is quick about what isn't: JSON seldom begins with a space.
+func isBlank(line []byte) bool {
+	return len(line) == 0 || line[0] <= ' ' && len(bytes.Trim(line, " \t\r")) == 0
+}
+
+func newLines(*File[[]byte]) (format[[]byte], error) {
+	return format[[]byte]{framing: lineFraming{}, decoder: rawLines{}, encoder: rawLines{}}, nil
+}
+
+// rawLines has lines as values.
+type rawLines struct{ lineByLine }
+
+func (rawLines) decode(b *weaver.Batch[[]byte], body []byte, v *[]byte) error {
+	*v = []byte{} // an empty line is not nil
+	if len(body) > 0 {
+		*v = b.Copy(body)
+	}
+	return nil
+}
+
+func (rawLines) append(dst []byte, v *[]byte) ([]byte, error) {
+	line := *v
+	if bytes.IndexByte(line, '\n') >= 0 || len(line) > 0 && line[len(line)-1] == '\r' {
+		return dst, fmt.Errorf("a line cannot contain a line end: %s", serde.Excerpt(line))
+	}
+	return append(append(dst, line...), '\n'), nil
+}
+
+func newNDJSON[T any](f *File[T]) (format[T], error) {
+	c := f.Codec
+	if c == nil {
+		c = json.Codec[T]{}
+	}
+	lines := codecLines[T]{codec: c}
+	return format[T]{framing: lineFraming{skipBlank: true}, decoder: lines, encoder: lines, bom: true}, nil
+}
+
+// codecLines has lines that a codec reads and writes.
+type codecLines[T any] struct {
+	lineByLine
+	codec serde.Codec[T]
+}
+
+func (c codecLines[T]) decode(b *weaver.Batch[T], body []byte, v *T) error {
+	b.Weigh(len(body))
+	return c.codec.Decode(body, v)
+}
+
+func (c codecLines[T]) append(dst []byte, v *T) ([]byte, error) {
+	start := len(dst)
+	out, err := c.codec.Append(dst, *v)
+	if err != nil {
+		return dst, err
+	}
+	if bytes.IndexByte(out[start:], '\n') >= 0 {
+		var compact bytes.Buffer
+		if err := stdjson.Compact(&compact, out[start:]); err != nil {
+			return dst, fmt.Errorf("a line cannot contain a line end: %s", serde.Excerpt(out[start:]))
+		}
+		out = append(out[:start], compact.Bytes()...)
+	}
+	return append(out, '\n'), nil
+}
+
+// lineByLine is what formats have in common whose records are lines and nothing else.
+type lineByLine struct{}
+
+func (lineByLine) headed() headerUse       { return noHeader }
+func (lineByLine) begin([]byte) error      { return nil }
+func (lineByLine) header() ([]byte, error) { return nil, nil }
+
+func (lineByLine) mend(last byte, _ int64) string {
+	if last == '\n' {
+		return ""
+	}
+	return "\n"
+}

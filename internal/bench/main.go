@@ -1,0 +1,72 @@
+// Command bench compares the engine with what it has to compete with: hand-written code with the same duties, bare
+// goroutines, or itself in another form. Both sides run in this process, in alternating pairs.
+//
+//	go run . [-run regexp] [-pairs 21]
+//	go run . -list
+//
+// It prints one line a scenario: nanoseconds and allocations a record (medians), the other side's nanoseconds, the
+// speed (its time over ours, the median of the pairs) and the bars the scenario is held to. A bar that is missed is
+// printed, not an error: noise on a busy machine is ±15 %. A run that loses, adds or reorders records, or that
+// acknowledges too little, is an error.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"regexp"
+	"runtime"
+)
+
+// scenarios is the one table of what is measured.
+func scenarios() []scenario {
+	return []scenario{
+		memory512(),
+		memory1(),
+		parallel2(),
+		keyedWriters(),
+		chain3(),
+		retrySuccess(),
+		splits10k(),
+	}
+}
+
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
+	pattern := flag.String("run", ".", "the scenarios to run, a regular `expression`")
+	pairs := flag.Int("pairs", 21, "how often each side is run")
+	list := flag.Bool("list", false, "list the scenarios and what they compare")
+	flag.Parse()
+	selected, err := regexp.Compile(*pattern)
+	if err != nil {
+		return fmt.Errorf("-run: %w", err)
+	}
+	if *pairs < 1 {
+		return fmt.Errorf("-pairs is %d, want at least 1", *pairs)
+	}
+	if !*list {
+		fmt.Printf("%s %s/%s, %d CPUs, %d pairs\n", runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0), *pairs)
+		fmt.Println(header)
+	}
+	for _, s := range scenarios() {
+		if !selected.MatchString(s.name) {
+			continue
+		}
+		if *list {
+			fmt.Printf("%-14s %s\n", s.name, s.what)
+			continue
+		}
+		m, err := s.measure(*pairs)
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+		fmt.Println(s.line(m))
+	}
+	return nil
+}

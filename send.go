@@ -1,0 +1,187 @@
+package weaver
+
+import (
+	"hash/maphash"
+	"time"
+)
+
+// hand gives u to the workers, starting them first. l.mu is held; the channel has room for all units there may be.
+func (l *lane[In, Out]) hand(u *unit[In, Out]) {
+	e := l.e
+	if l.work == nil {
+		l.stages = append(l.stages[:1], make([]Stage[In, Out], e.cfg.parallelism-1)...)
+		work := make(chan *unit[In, Out], e.maxUnits)
+		l.work = work
+		for i := range e.cfg.parallelism {
+			l.workers.Go(func() { l.worker(i, work) })
+		}
+	}
+	l.flying++
+	l.work <- u
+}
+
+// worker processes units with a stage of its own. What is ready goes on in the order in which it was read, which no
+// worker waits for.
+func (l *lane[In, Out]) worker(i int, work <-chan *unit[In, Out]) {
+	e := l.e
+	for u := range work {
+		failed := l.hasFailed() // all before u were taken before it and come to their end
+		var err error
+		start := e.now()
+		if !failed && l.stages[i] == nil {
+			l.stages[i], err = l.openAnother()
+		}
+		if !failed && err == nil {
+			err = l.process(e.working, l.stages[i], u)
+		}
+		d := e.now() - start
+		if !failed && err == nil {
+			l.countProcess(u, d, true)
+		}
+		l.mu.Lock()
+		l.flying--
+		l.clock.cast(d)
+		switch {
+		case failed:
+		case err != nil:
+			l.failLocked(err, soft)
+		default:
+			u.processed = true
+			l.sendReady()
+		}
+		l.cond.Broadcast()
+		l.mu.Unlock()
+	}
+}
+
+// openAnother opens a stage for one more worker.
+func (l *lane[In, Out]) openAnother() (Stage[In, Out], error) {
+	e := l.e
+	at := Lane{Pipeline: e.cfg.name, Split: l.split, Log: l.log}
+	var s Stage[In, Out]
+	err := guard(func() (err error) {
+		s, err = e.p.Process.OpenStage(e.working, at)
+		return err
+	})
+	if err != nil {
+		return nil, e.wrap(StageProcess, e.p.Process, l, err)
+	}
+	return s, nil
+}
+
+func (l *lane[In, Out]) hasFailed() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.failure != nil
+}
+
+// sendReady gives all units that are processed, and behind none that isn't, to the writers. l.mu is held.
+func (l *lane[In, Out]) sendReady() {
+	for u := l.unsent; u != nil && u.processed && !l.broken; u = l.unsent {
+		l.unsent = u.next
+		if len(u.view.Records) == 0 {
+			u.done = true
+			continue
+		}
+		l.give(u)
+	}
+	l.advance()
+}
+
+// send brings a unit that was processed in order by one goroutine to the writers: this goroutine writes it as well
+// where it can.
+func (l *lane[In, Out]) send(u *unit[In, Out], timed bool, d time.Duration) {
+	l.mu.Lock()
+	if timed {
+		l.clock.cast(d)
+	}
+	u.processed = true
+	if l.unsent != u || l.broken {
+		l.mu.Unlock()
+		return
+	}
+	if len(u.view.Records) == 0 || l.queued > 1 || !l.goesInline() {
+		l.sendReady()
+		l.mu.Unlock()
+		return
+	}
+	w := l.writer
+	if w == nil {
+		w = l.e.writers[0]
+	}
+	if !w.tryBusy() {
+		l.sendReady()
+		l.mu.Unlock()
+		return
+	}
+	l.unsent = u.next
+	l.flying++
+	u.pending = 1
+	p := &u.parts[0]
+	p.records = u.view.Records
+	l.mu.Unlock()
+	w.write(p)
+	w.release()
+}
+
+// give queues u at its writer, or its records at several, by key. l.mu is held.
+func (l *lane[In, Out]) give(u *unit[In, Out]) {
+	if l.writer != nil || l.e.cfg.writers == 1 {
+		w := l.writer
+		if w == nil {
+			w = l.e.writers[0]
+		}
+		l.flying++
+		u.pending = 1
+		p := &u.parts[0]
+		p.records = u.view.Records
+		w.enqueue(p)
+		return
+	}
+	u.scatter(l.e.keys)
+	for i := range u.parts {
+		p := &u.parts[i]
+		if len(p.own) == 0 {
+			continue
+		}
+		p.records = p.own
+		l.flying++
+		u.pending++
+		l.e.writers[i].enqueue(p)
+	}
+}
+
+// scatter sorts the records into parts: those of one key always go to the same writer. Those without a key go together,
+// to one writer after the other.
+func (u *unit[In, Out]) scatter(seed maphash.Seed) {
+	n := uint64(len(u.parts))
+	keyless := u.turn % len(u.parts)
+	u.turn++
+	for i := range u.view.Records {
+		r := &u.view.Records[i]
+		k := keyless
+		if r.Key != nil {
+			k = int(maphash.Bytes(seed, r.Key) % n) //nolint:gosec // less than n, which was an int
+		}
+		p := &u.parts[k]
+		p.own = append(p.own, *r)
+		p.index = append(p.index, int32(i)) //nolint:gosec // a batch holds fewer than 2^31 records
+	}
+}
+
+// wrote takes a part back from a writer: accepted, or not because the lane has failed.
+func (l *lane[In, Out]) wrote(p *part[In, Out], ok bool) {
+	u := p.unit
+	l.mu.Lock()
+	l.flying--
+	if ok && !l.broken { // a broken lane's records may have been left out
+		if u.pending--; u.pending == 0 {
+			u.done = true
+			if l.head == u {
+				l.advance()
+			}
+		}
+	}
+	l.cond.Broadcast()
+	l.mu.Unlock()
+}

@@ -1,0 +1,107 @@
+package weaver
+
+import "github.com/bohica-labs/dataweaver/retry"
+
+// tickStage gives the stage a batch without records: a tick, or the end of the split.
+func (l *lane[In, Out]) tickStage(end bool) error {
+	if l.staging != nil {
+		l.staging.lock()
+		defer l.staging.unlock()
+	}
+	return l.tickLocked(end)
+}
+
+// tickLocked gives the stage its tick, and takes a snapshot right behind it if the stage has seen anything since the
+// last one and a checkpoint may fall there. staging is held, where there is state.
+func (l *lane[In, Out]) tickLocked(end bool) error {
+	u := l.spare()
+	if u == nil {
+		l.wantTick.Store(true) // everything is in flight: after the next batch
+		return nil
+	}
+	u.in.End = end
+	if l.snapshots != nil {
+		u.has = l.readTo.has
+		u.pos = append(u.pos[:0], l.readTo.pos...)
+	}
+	stale := l.stale
+	if !end && l.snapshots == nil {
+		l.giveBack(u)
+		return nil
+	}
+	l.mu.Lock()
+	l.push(u)
+	l.mu.Unlock()
+	if err := l.process(l.e.working, l.stages[0], u); err != nil {
+		return err
+	}
+	if l.snapshots != nil && u.has && (stale || end || len(u.view.Records) > 0) {
+		if err := l.snapshotInto(u); err != nil {
+			return err
+		}
+	}
+	l.mu.Lock()
+	u.processed = true
+	l.sendReady()
+	l.mu.Unlock()
+	return nil
+}
+
+// snapshotInto takes the stage's snapshot right behind u.
+func (l *lane[In, Out]) snapshotInto(u *unit[In, Out]) error {
+	var state []byte
+	err := guard(func() (err error) {
+		state, err = l.snapshots.Snapshot()
+		return err
+	})
+	if err != nil {
+		if retry.ClassOf(err) == retry.ClassPoison {
+			err = retry.Fatal(err) // it concerns no record
+		}
+		return l.e.wrap(StageProcess, l.e.p.Process, l, err)
+	}
+	u.cut = true
+	u.state = append(u.state[:0], state...)
+	l.stale = false
+	return nil
+}
+
+// takeSnapshot makes the accepted point one with a snapshot. Nothing is in flight and the stage has seen exactly what
+// was accepted.
+func (l *lane[In, Out]) takeSnapshot() error {
+	l.staging.lock()
+	defer l.staging.unlock()
+	l.mu.Lock()
+	exact := l.exact && l.accepted.has && l.accepted.seq > l.snapped.seq
+	l.mu.Unlock()
+	if !exact || !l.stale {
+		return nil
+	}
+	var u unit[In, Out]
+	if err := l.snapshotInto(&u); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	l.snapped.set(&l.accepted)
+	l.snapped.state = append(l.snapped.state[:0], u.state...)
+	l.mu.Unlock()
+	return nil
+}
+
+// spare returns a unit if there may be one more.
+func (l *lane[In, Out]) spare() *unit[In, Out] {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if u := l.free; u != nil {
+		l.free = u.next
+		u.next = nil
+		return u
+	}
+	if l.units >= l.e.maxUnits {
+		return nil
+	}
+	l.units++
+	u := newUnit(l.e)
+	u.lane = l
+	return u
+}

@@ -1,0 +1,2 @@
+// Package weavertest helps to test what is built on weaver.
+package weavertest
