@@ -19,31 +19,69 @@ type recordFunc[In, Out any] func(ctx context.Context, mem *arena, in *Record[In
 
 // fusable is a Processor that works record by record, so that Then can run it without a batch in between.
 type fusable[In, Out any] interface {
-	fuse() recordFunc[In, Out] // a fresh one for each stage: it may own scratch memory
+	fuse() perRecord[In, Out]
 }
+
+// valueFunc is a recordFunc that only makes a value from a value.
+type valueFunc[In, Out any] func(ctx context.Context, v In) (Out, error)
 
 // perRecord is the Processor of a recordFunc.
 type perRecord[In, Out any] struct {
-	open func() recordFunc[In, Out]
+	open  func() recordFunc[In, Out] // a fresh one for each stage: it may own scratch memory
+	value valueFunc[In, Out]         // the same, where all but the value is carried over; else nil
+	drops bool                       // it often skips
 }
 
-func (p perRecord[In, Out]) fuse() recordFunc[In, Out] { return p.open() }
+func (p perRecord[In, Out]) fuse() perRecord[In, Out] { return p }
 
 func (p perRecord[In, Out]) OpenStage(context.Context, Lane) (Stage[In, Out], error) {
-	return recordStage[In, Out]{p.open()}, nil
+	return &recordStage[In, Out]{p.open(), p.value, p.drops}, nil
 }
 
-type recordStage[In, Out any] struct{ f recordFunc[In, Out] }
+type recordStage[In, Out any] struct {
+	f     recordFunc[In, Out]
+	value valueFunc[In, Out]
+	drops bool
+}
 
-func (s recordStage[In, Out]) Process(ctx context.Context, in *Batch[In], out *Emitter[Out]) error {
-	for i := 0; i < len(in.Records); {
-		i = s.run(ctx, in, out, i)
-	}
+func (s *recordStage[In, Out]) Process(ctx context.Context, in *Batch[In], out *Emitter[Out]) error {
+	s.from(ctx, in, out, 0)
 	return nil
 }
 
+// from works from record i on.
+func (s *recordStage[In, Out]) from(ctx context.Context, in *Batch[In], out *Emitter[Out], i int) {
+	for i < len(in.Records) {
+		i = s.run(ctx, in, out, i)
+	}
+}
+
+// inPlace changes values where they are, which is possible where In is Out (same is in): half the memory is touched.
+// It returns how many records it has done: the next one fails or is skipped, and is left as it was.
+func (s *recordStage[In, Out]) inPlace(ctx context.Context, in *Batch[In], same *Batch[Out]) (done int) {
+	i := 0
+	defer func() {
+		if recover() != nil {
+			done = i // it will panic again for from, which says so
+		}
+	}()
+	f := s.value
+	for ; i < len(in.Records); i++ {
+		r := &in.Records[i]
+		if r.Op == Delete {
+			continue
+		}
+		v, err := f(ctx, r.Value)
+		if err != nil {
+			break
+		}
+		same.Records[i].Value = v
+	}
+	return i
+}
+
 // run works from record i on to the end, or to a panic, and returns where to go on.
-func (s recordStage[In, Out]) run(ctx context.Context, in *Batch[In], out *Emitter[Out], i int) (next int) {
+func (s *recordStage[In, Out]) run(ctx context.Context, in *Batch[In], out *Emitter[Out], i int) (next int) {
 	made := len(out.out.Records)
 	defer func() {
 		if v := recover(); v != nil {
@@ -54,7 +92,7 @@ func (s recordStage[In, Out]) run(ctx context.Context, in *Batch[In], out *Emitt
 		}
 	}()
 	for ; i < len(in.Records); i++ {
-		slot := out.out.Add()
+		slot := out.out.slot()
 		ok, err := s.f(ctx, out.mem, &in.Records[i], slot)
 		if ok && err == nil {
 			if out.traced {
@@ -91,20 +129,40 @@ func carry[In, Out any](out *Record[Out], in *Record[In]) {
 // Map makes a value from a value; key, time and the rest are carried over. F is pure: an unmarked error is poison. A
 // Delete passes through untouched, with a zero value where the types differ.
 func Map[In, Out any](f func(In) (Out, error)) Processor[In, Out] {
-	return perRecord[In, Out]{func() recordFunc[In, Out] {
-		return func(_ context.Context, _ *arena, in *Record[In], out *Record[Out]) (bool, error) {
-			carry(out, in)
-			if in.Op == Delete {
-				out.Value = castOrZero[In, Out](in.Value)
-				return true, nil
-			}
-			var err error
-			if out.Value, err = f(in.Value); err != nil {
-				return false, pure(err)
-			}
-			return true, nil
+	mustHave("Map", f == nil)
+	return ofValue(func(_ context.Context, v In) (Out, error) {
+		out, err := f(v)
+		if err != nil {
+			return out, pure(err)
 		}
-	}}
+		return out, nil
+	})
+}
+
+// ofValue makes a Processor of a valueFunc. Deletes pass through.
+func ofValue[In, Out any](f valueFunc[In, Out]) perRecord[In, Out] {
+	return perRecord[In, Out]{
+		value: f,
+		open: func() recordFunc[In, Out] {
+			return func(ctx context.Context, _ *arena, in *Record[In], out *Record[Out]) (bool, error) {
+				carry(out, in)
+				if in.Op == Delete {
+					out.Value = castOrZero[In, Out](in.Value)
+					return true, nil
+				}
+				var err error
+				out.Value, err = f(ctx, in.Value)
+				return err == nil, err
+			}
+		},
+	}
+}
+
+// mustHave panics for a nil function: it could only fail at the first record.
+func mustHave(adapter string, isNil bool) {
+	if isNil {
+		panic("weaver." + adapter + ": the function is nil")
+	}
 }
 
 // castOrZero is v where both types are one, as they are for a Delete that passes through Map.
@@ -115,25 +173,19 @@ func castOrZero[In, Out any](v In) Out {
 
 // MapContext is Map for a function that calls something else: an unmarked error is transient, tried again up to
 // MaxAttempts and then dead-lettered. Its ctx outlives a stop by StopTimeout.
+//
+// To wait for as long as what it calls is out, mark such errors retry.Transient and set Retry.PerClass for
+// retry.ClassTransient to a MaxAttempts below 0: then nothing is dead-lettered by an outage.
 func MapContext[In, Out any](f func(context.Context, In) (Out, error)) Processor[In, Out] {
-	return perRecord[In, Out]{func() recordFunc[In, Out] {
-		return func(ctx context.Context, _ *arena, in *Record[In], out *Record[Out]) (bool, error) {
-			carry(out, in)
-			if in.Op == Delete {
-				out.Value = castOrZero[In, Out](in.Value)
-				return true, nil
-			}
-			var err error
-			out.Value, err = f(ctx, in.Value)
-			return err == nil, err
-		}
-	}}
+	mustHave("MapContext", f == nil)
+	return ofValue(valueFunc[In, Out](f))
 }
 
 // MapRecord sees everything, Deletes included: f gets the record and one to fill that has all but the value carried
 // over. An unmarked error is transient, as in MapContext.
 func MapRecord[In, Out any](f func(ctx context.Context, in *Record[In], out *Record[Out]) error) Processor[In, Out] {
-	return perRecord[In, Out]{func() recordFunc[In, Out] {
+	mustHave("MapRecord", f == nil)
+	return perRecord[In, Out]{open: func() recordFunc[In, Out] {
 		return func(ctx context.Context, _ *arena, in *Record[In], out *Record[Out]) (bool, error) {
 			var zero Out
 			out.Value = zero
@@ -146,26 +198,25 @@ func MapRecord[In, Out any](f func(ctx context.Context, in *Record[In], out *Rec
 
 // Filter keeps the records for which keep is true, and all Deletes. Keep is pure: an unmarked error is poison.
 func Filter[T any](keep func(T) (bool, error)) Processor[T, T] {
-	return perRecord[T, T]{func() recordFunc[T, T] {
-		return func(_ context.Context, _ *arena, in, out *Record[T]) (bool, error) {
-			if in.Op != Delete {
-				ok, err := keep(in.Value)
-				if err != nil {
-					return false, pure(err)
-				}
-				if !ok {
-					return false, nil
-				}
-			}
-			*out = *in
-			return true, nil
+	mustHave("Filter", keep == nil)
+	p := ofValue(func(_ context.Context, v T) (T, error) {
+		ok, err := keep(v)
+		if err != nil {
+			return v, pure(err)
 		}
-	}}
+		if !ok {
+			return v, ErrSkip
+		}
+		return v, nil
+	})
+	p.drops = true
+	return p
 }
 
 // KeyBy sets the key of each record to what key returns for its value. A Delete keeps the key it has.
 func KeyBy[T any](key func(T) string) Processor[T, T] {
-	return perRecord[T, T]{func() recordFunc[T, T] {
+	mustHave("KeyBy", key == nil)
+	return perRecord[T, T]{open: func() recordFunc[T, T] {
 		return func(_ context.Context, mem *arena, in, out *Record[T]) (bool, error) {
 			*out = *in
 			if in.Op != Delete {
@@ -192,17 +243,15 @@ func (pass[T]) Process(_ context.Context, in *Batch[T], out *Emitter[T]) error {
 	return nil
 }
 
-func (pass[T]) fuse() recordFunc[T, T] {
-	return func(_ context.Context, _ *arena, in, out *Record[T]) (bool, error) {
-		*out = *in
-		return true, nil
-	}
+func (pass[T]) fuse() perRecord[T, T] {
+	return ofValue(func(_ context.Context, v T) (T, error) { return v, nil })
 }
 
 // FlatMap makes any number of values from one: f calls emit for each. F is pure: an unmarked error is poison, and what
 // was emitted for that value before it is void. Each output carries key, time and the rest over. A Delete passes
 // through untouched, with a zero value where the types differ.
 func FlatMap[In, Out any](f func(v In, emit func(Out)) error) Processor[In, Out] {
+	mustHave("FlatMap", f == nil)
 	return flatMap[In, Out]{f}
 }
 
@@ -258,6 +307,7 @@ func (s *flatMapStage[In, Out]) one() (err error) {
 // MapAsync is MapContext with up to n calls of f at once within a batch; order is kept. It is for functions that wait
 // (a lookup over the network). For ones that compute, set Pipeline.Parallelism.
 func MapAsync[In, Out any](n int, f func(context.Context, In) (Out, error)) Processor[In, Out] {
+	mustHave("MapAsync", f == nil)
 	return mapAsync[In, Out]{max(n, 1), f}
 }
 

@@ -65,7 +65,7 @@ func (u *unit[In, Out]) reject(from int) bool {
 func (l *lane[In, Out]) rejected(u *unit[In, Out], from int, stage string, err error, attempts int) Rejected[In] {
 	r := &u.in.Records[from]
 	x := l.rejection(stage, err, attempts)
-	x.Value, x.Key, x.Op, x.Headers, x.Time, x.Seq = &r.Value, r.Key, r.Op, r.Headers, r.Time, r.Seq
+	x.Value, x.Key, x.Op, x.Headers, x.Time, x.Seq = u.value(from), r.Key, r.Op, r.Headers, r.Time, r.Seq
 	x.index = from
 	return x
 }

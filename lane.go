@@ -29,6 +29,7 @@ type lane[In, Out any] struct {
 	stages    []Stage[In, Out] // the first is the goroutine's, the others the workers'
 	snapshots Snapshotter      // nil: the stage keeps no state
 	passes    bool             // the stage is Pass: what was read is written
+	placing   bool             // the stage changes values in place
 	staging   gate             // of a stage with state: ticks come from another goroutine
 	writer    *writer[In, Out] // its own, of a Checkpointer; nil: it is shared
 	work      chan *unit[In, Out]
@@ -46,7 +47,10 @@ type lane[In, Out any] struct {
 	ateAll    bool
 	retrying  *stageRun
 	wantTick  atomic.Bool // the ticker found the stage at work
-	stale     bool        // the stage has changed since its last snapshot; guarded by staging
+	alert     atomic.Bool // failure, revoked or abandoned is set
+	nothing   bool        // nothing is in flight: it was seen, and only this goroutine can change it
+	spared    *unit[In, Out]
+	stale     bool // the stage has changed since its last snapshot; guarded by staging
 
 	mu         sync.Mutex
 	cond       sync.Cond
@@ -215,6 +219,7 @@ func (l *lane[In, Out]) once() error {
 	l.stop = cancel
 	l.epoch++
 	l.failure, l.broken, l.lost = nil, false, false
+	l.alert.Store(false)
 	if l.revoked {
 		cancel(nil)
 	}
@@ -255,6 +260,7 @@ func (l *lane[In, Out]) failLocked(err error, d damage) {
 	if l.failure == nil {
 		l.failure = err
 	}
+	l.alert.Store(true)
 	if d >= broken {
 		l.broken = true
 	}

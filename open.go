@@ -184,6 +184,10 @@ func (l *lane[In, Out]) openStage(at Lane) error {
 		l.retrying = &stageRun{policy: e.cfg.retry, pause: l.pauseStage}
 	}
 	_, l.passes = any(s).(pass[In])
+	l.placing = false
+	if r, ok := s.(*recordStage[In, Out]); ok && r.value != nil && !r.drops {
+		_, l.placing = any((*Batch[In])(nil)).(*Batch[Out])
+	}
 	l.snapshots, _ = As[Snapshotter](s)
 	if l.snapshots != nil && l.staging == nil {
 		l.staging = newGate()

@@ -11,8 +11,14 @@ import (
 )
 
 // forward processes u and sends it on, or hands it to the workers where processing is slow.
-func (l *lane[In, Out]) forward(u *unit[In, Out], read time.Duration, timed bool) error {
+func (l *lane[In, Out]) forward(u *unit[In, Out], w stopwatch) error {
 	e := l.e
+	if l.nothing && l.snapshots == nil && l.careful.limit == 0 && l.goesInline() {
+		return l.solo(u, w)
+	}
+	l.countRead(u, w)
+	u.weight = u.size()
+	e.inFlight.add(u.weight)
 	if l.careful.limit > 0 {
 		return l.forwardCarefully(u)
 	}
@@ -32,12 +38,11 @@ func (l *lane[In, Out]) forward(u *unit[In, Out], read time.Duration, timed bool
 	if err := l.process(e.working, l.stages[0], u); err != nil {
 		return err
 	}
-	var d time.Duration
-	if timed {
-		d = e.now() - read
+	if w.on {
+		w.processed = e.now()
 	}
-	l.countProcess(u, d, timed)
-	l.send(u, timed && l.snapshots == nil, d)
+	l.countProcess(u, w.processed-w.read, w.on)
+	l.send(u, w)
 	return nil
 }
 
@@ -51,14 +56,14 @@ func (l *lane[In, Out]) process(ctx context.Context, s Stage[In, Out], u *unit[I
 		u.view = u.same
 		u.emit.begin(u.view, &u.view.arena, len(u.in.Records))
 	} else {
-		u.view = &u.out
-		u.emit.begin(&u.out, &u.out.arena, len(u.in.Records))
-		if err := processBatch(ctx, s, &u.in, &u.emit); err != nil {
+		if err := l.processInto(ctx, s, u); err != nil {
 			return l.processError(u, err)
 		}
-		if more := u.size() - u.weight; more > 0 {
-			u.weight += more
-			e.inFlight.add(more)
+		if u.weight > 0 {
+			if more := u.size() - u.weight; more > 0 {
+				u.weight += more
+				e.inFlight.add(more)
+			}
 		}
 	}
 	if l.snapshots != nil {
@@ -81,8 +86,49 @@ func (l *lane[In, Out]) processError(u *unit[In, Out], err error) error {
 		return err
 	}
 	// Poison that names no record: recover, and look for it.
-	l.suspect(l.behind(), err)
+	l.suspect(l.behind()+int64(u.inputs), err)
 	return retry.Transient(err)
+}
+
+// inPlacer is a stage that can change values where they are.
+type inPlacer[In, Out any] interface {
+	Stage[In, Out]
+	inPlace(ctx context.Context, in *Batch[In], same *Batch[Out]) int
+	from(ctx context.Context, in *Batch[In], out *Emitter[Out], i int)
+}
+
+// processInto calls the stage: for a change of values alone, in place. Dead letters want the values as they were read,
+// so where there is a sink for them these are kept aside.
+func (l *lane[In, Out]) processInto(ctx context.Context, s Stage[In, Out], u *unit[In, Out]) error {
+	u.view = &u.out
+	u.emit.begin(&u.out, &u.out.arena, len(u.in.Records))
+	if !l.placing {
+		return processBatch(ctx, s, &u.in, &u.emit)
+	}
+	if l.e.p.DeadLetter != nil {
+		u.aside = u.aside[:0]
+		for i := range u.in.Records {
+			u.aside = append(u.aside, u.in.Records[i].Value)
+		}
+	}
+	p := s.(inPlacer[In, Out]) //nolint:forcetypeassert // placing says so
+	n := p.inPlace(ctx, &u.in, u.same)
+	if n == len(u.in.Records) {
+		u.view = u.same
+		u.emit.begin(u.view, &u.view.arena, n)
+		return nil
+	}
+	u.out.Records = append(u.out.Records, u.same.Records[:n]...)
+	p.from(ctx, &u.in, &u.emit, n)
+	return settleFailures(ctx, s, &u.in, &u.emit)
+}
+
+// value is input i as it was read.
+func (u *unit[In, Out]) value(i int) *In {
+	if i < len(u.aside) {
+		return &u.aside[i]
+	}
+	return &u.in.Records[i].Value
 }
 
 // stageSaw moves the point the stage's state is at.
@@ -152,10 +198,15 @@ func (l *lane[In, Out]) ordinal(u *unit[In, Out]) int64 {
 
 // countProcess counts what the stage made of u.
 func (l *lane[In, Out]) countProcess(u *unit[In, Out], d time.Duration, timed bool) {
-	e := l.e
-	n := len(u.in.Records)
+	l.tally.mu.Lock()
+	l.tallyProcess(u, d, timed)
+	l.tally.mu.Unlock()
+	l.tellProcess(u, d, timed)
+}
+
+func (l *lane[In, Out]) tallyProcess(u *unit[In, Out], d time.Duration, timed bool) {
 	t := l.tally
-	t.mu.Lock()
+	n := len(u.in.Records)
 	t.process.add(n-len(u.emit.fails), u.out.arena.used)
 	t.process.errors.Poison += int64(len(u.emit.fails))
 	if u.emit.traced || len(u.view.Records) < n {
@@ -164,7 +215,10 @@ func (l *lane[In, Out]) countProcess(u *unit[In, Out], d time.Duration, timed bo
 	if timed {
 		t.process.latency.add(d)
 	}
-	t.mu.Unlock()
+}
+
+func (l *lane[In, Out]) tellProcess(u *unit[In, Out], d time.Duration, timed bool) {
+	e, n := l.e, len(u.in.Records)
 	if e.obs.Batch != nil {
 		e.obs.Batch(BatchInfo{Pipeline: e.cfg.name, Split: l.split.ID, Stage: StageProcess, Records: n, Bytes: u.out.arena.used, Duration: d, Timed: timed})
 	}
@@ -205,6 +259,10 @@ func processBatch[In, Out any](ctx context.Context, s Stage[In, Out], in *Batch[
 	if err := callStage(ctx, s, in, out); err != nil {
 		return err
 	}
+	return settleFailures(ctx, s, in, out)
+}
+
+func settleFailures[In, Out any](ctx context.Context, s Stage[In, Out], in *Batch[In], out *Emitter[Out]) error {
 	if len(out.fails) == 0 || out.run == nil {
 		return nil
 	}

@@ -14,7 +14,7 @@ import (
 //nolint:errorlint // io.EOF and ErrFull count only as they are: a wrapped EOF is a broken connection, not the end of a split
 func (l *lane[In, Out]) step() (end bool, err error) {
 	e := l.e
-	if l.wantTick.CompareAndSwap(true, false) {
+	if l.wantTick.Load() && l.wantTick.CompareAndSwap(true, false) {
 		if err := l.tickStage(false); err != nil {
 			return true, err
 		}
@@ -52,14 +52,11 @@ func (l *lane[In, Out]) step() (end bool, err error) {
 	}
 	u.in.End = false // the end is a batch of its own, behind all records
 	if u.inputs > 0 || u.has {
-		l.countRead(u, read-start, timed)
 		if !l.underLimit(u) {
 			l.giveBack(u) // stopping: nothing of it was processed, it is read again next time
 			return true, nil
 		}
-		u.weight = u.size()
-		e.inFlight.add(u.weight)
-		if err := l.forward(u, read, timed); err != nil {
+		if err := l.forward(u, stopwatch{start: start, read: read, on: timed}); err != nil {
 			return true, err
 		}
 	} else {
@@ -103,13 +100,25 @@ func (l *lane[In, Out]) take() *unit[In, Out] {
 		e.hurry()
 		e.inFlight.wait(func() bool { return l.reading.Err() != nil })
 	}
+	if u := l.spared; u != nil && l.nothing && !l.alert.Load() {
+		if l.reading.Err() != nil {
+			return nil
+		}
+		l.spared = nil
+		return u
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for {
 		if l.failure != nil || l.reading.Err() != nil {
 			return nil
 		}
+		l.nothing = l.queued == 0
 		if l.queued == 0 || !l.goesInline() {
+			if u := l.spared; u != nil {
+				l.spared = nil
+				return u
+			}
 			if u := l.free; u != nil {
 				l.free = u.next
 				u.next = nil
@@ -141,6 +150,10 @@ func (l *lane[In, Out]) goesInline() bool {
 // giveBack returns a unit that was not forwarded.
 func (l *lane[In, Out]) giveBack(u *unit[In, Out]) {
 	u.reset(l.e.cfg.scribble)
+	if l.spared == nil {
+		l.spared = u
+		return
+	}
 	l.mu.Lock()
 	u.next = l.free
 	l.free = u
@@ -193,18 +206,32 @@ func (l *lane[In, Out]) makeRoom() error {
 
 func ignoreStop(error) error { return nil }
 
-func (l *lane[In, Out]) countRead(u *unit[In, Out], d time.Duration, timed bool) {
-	e := l.e
-	bytes := u.in.arena.used + u.in.weight
-	t := l.tally
-	t.mu.Lock()
-	t.read.add(u.inputs, bytes)
-	if timed {
-		t.read.latency.add(d)
+// stopwatch is when a batch came past; off, it is all zero.
+type stopwatch struct {
+	on                            bool
+	start, read, processed, wrote time.Duration
+}
+
+// countRead counts a batch that was read.
+func (l *lane[In, Out]) countRead(u *unit[In, Out], w stopwatch) {
+	l.tally.mu.Lock()
+	l.tallyRead(u, w)
+	l.tally.mu.Unlock()
+	l.tellRead(u, w)
+}
+
+func (l *lane[In, Out]) tallyRead(u *unit[In, Out], w stopwatch) {
+	t := &l.tally.read
+	t.add(u.inputs, u.in.arena.used+u.in.weight)
+	if w.on {
+		t.latency.add(w.read - w.start)
 	}
-	t.mu.Unlock()
-	if e.obs.Batch != nil {
-		e.obs.Batch(BatchInfo{Pipeline: e.cfg.name, Split: l.split.ID, Stage: StageRead, Records: u.inputs, Bytes: bytes, Duration: d, Timed: timed})
+}
+
+func (l *lane[In, Out]) tellRead(u *unit[In, Out], w stopwatch) {
+	if f := l.e.obs.Batch; f != nil {
+		f(BatchInfo{Pipeline: l.e.cfg.name, Split: l.split.ID, Stage: StageRead, Records: u.inputs,
+			Bytes: u.in.arena.used + u.in.weight, Duration: w.read - w.start, Timed: w.on})
 	}
 }
 
@@ -300,6 +327,7 @@ func (l *lane[In, Out]) recycle(u *unit[In, Out]) {
 
 // push puts u behind all others in flight. l.mu is held.
 func (l *lane[In, Out]) push(u *unit[In, Out]) {
+	l.nothing = false
 	u.next = nil
 	if l.tail == nil {
 		l.head = u
@@ -322,24 +350,29 @@ func (l *lane[In, Out]) advance() {
 		}
 		l.queued--
 		if !l.lost {
-			l.count += int64(u.inputs)
-			l.accepted.seq++
-			if u.has {
-				l.accepted.pos = append(l.accepted.pos[:0], u.pos...)
-				l.accepted.has = true
-				l.accepted.ordinal = l.count
-				l.exact = true
-			} else if u.inputs > 0 {
-				l.exact = false
-			}
-			if u.cut {
-				l.snapped.set(&l.accepted)
-				l.snapped.state = append(l.snapped.state[:0], u.state...)
-			}
+			l.accept(u)
 		}
 		l.recycle(u)
 	}
 	l.cond.Broadcast()
+}
+
+// accept moves the accepted point over u. l.mu is held.
+func (l *lane[In, Out]) accept(u *unit[In, Out]) {
+	l.count += int64(u.inputs)
+	l.accepted.seq++
+	if u.has {
+		l.accepted.pos = append(l.accepted.pos[:0], u.pos...)
+		l.accepted.has = true
+		l.accepted.ordinal = l.count
+		l.exact = true
+	} else if u.inputs > 0 {
+		l.exact = false
+	}
+	if u.cut {
+		l.snapped.set(&l.accepted)
+		l.snapped.state = append(l.snapped.state[:0], u.state...)
+	}
 }
 
 func (l *lane[In, Out]) String() string { return fmt.Sprintf("lane %q", l.split.ID) }

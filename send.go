@@ -1,9 +1,6 @@
 package weaver
 
-import (
-	"hash/maphash"
-	"time"
-)
+import "hash/maphash"
 
 // hand gives u to the workers, starting them first. l.mu is held; the channel has room for all units there may be.
 func (l *lane[In, Out]) hand(u *unit[In, Out]) {
@@ -78,9 +75,10 @@ func (l *lane[In, Out]) hasFailed() bool {
 // sendReady gives all units that are processed, and behind none that isn't, to the writers. l.mu is held.
 func (l *lane[In, Out]) sendReady() {
 	for u := l.unsent; u != nil && u.processed && !l.broken; u = l.unsent {
-		l.unsent = u.next
 		if len(u.view.Records) == 0 {
+			l.unsent = u.next
 			u.done = true
+			l.e.kickQueue()
 			continue
 		}
 		l.give(u)
@@ -90,54 +88,136 @@ func (l *lane[In, Out]) sendReady() {
 
 // send brings a unit that was processed in order by one goroutine to the writers: this goroutine writes it as well
 // where it can.
-func (l *lane[In, Out]) send(u *unit[In, Out], timed bool, d time.Duration) {
+func (l *lane[In, Out]) send(u *unit[In, Out], w stopwatch) {
 	l.mu.Lock()
-	if timed {
-		l.clock.cast(d)
+	if w.on && l.snapshots == nil {
+		l.clock.cast(w.processed - w.read)
 	}
 	u.processed = true
 	if l.unsent != u || l.broken {
 		l.mu.Unlock()
 		return
 	}
-	if len(u.view.Records) == 0 || l.queued > 1 || !l.goesInline() {
+	x := l.theWriter()
+	if len(u.view.Records) == 0 || l.queued > 1 || !l.goesInline() || !x.tryBusy() {
 		l.sendReady()
 		l.mu.Unlock()
 		return
 	}
-	w := l.writer
-	if w == nil {
-		w = l.e.writers[0]
+	p := l.takeOff(u)
+	l.mu.Unlock()
+	x.write(p)
+	x.release()
+}
+
+// theWriter is the only writer there is for this lane.
+func (l *lane[In, Out]) theWriter() *writer[In, Out] {
+	if l.writer != nil {
+		return l.writer
 	}
-	if !w.tryBusy() {
-		l.sendReady()
-		l.mu.Unlock()
-		return
-	}
+	return l.e.writers[0]
+}
+
+// takeOff counts u as given to the only writer. l.mu is held.
+func (l *lane[In, Out]) takeOff(u *unit[In, Out]) *part[In, Out] {
 	l.unsent = u.next
 	l.flying++
 	u.pending = 1
 	p := &u.parts[0]
 	p.records = u.view.Records
+	return p
+}
+
+// smallWeight is what a batch may hold without being charged to the budget while its lane has only that one.
+const smallWeight = 4 << 10
+
+// solo takes u all the way in this goroutine, with nothing else of the lane in flight and as few locks as can be: at
+// a record a batch, they are most of the cost. Whatever goes wrong goes on as if u had been queued.
+func (l *lane[In, Out]) solo(u *unit[In, Out], w stopwatch) error {
+	e := l.e
+	if n := u.size(); n > smallWeight {
+		u.weight = n
+		e.inFlight.add(n)
+	}
+	if err := l.process(e.working, l.stages[0], u); err != nil {
+		l.countRead(u, w)
+		l.dropSolo(u)
+		return err
+	}
+	if w.on {
+		w.processed = e.now()
+		l.clock.cast(w.processed - w.read)
+	}
+	x := l.theWriter()
+	some := len(u.view.Records) > 0
+	if some && !x.tryBusy() {
+		l.countRead(u, w)
+		l.countProcess(u, w.processed-w.read, w.on)
+		l.mu.Lock()
+		l.push(u)
+		u.processed = true
+		l.sendReady()
+		l.mu.Unlock()
+		return nil
+	}
+	ok := true
+	if some {
+		if ok = x.writeSolo(u); w.on {
+			w.wrote = e.now()
+			x.cast(w.wrote - w.processed)
+		}
+	}
+	l.tally.mu.Lock()
+	l.tallyRead(u, w)
+	l.tallyProcess(u, w.processed-w.read, w.on)
+	if some && ok {
+		l.tally.write.add(len(u.view.Records), u.view.arena.used+u.view.weight)
+		if w.on {
+			l.tally.write.latency.add(w.wrote - w.processed)
+		}
+	}
+	l.tally.mu.Unlock()
+	if e.obs.Batch != nil {
+		l.tellRead(u, w)
+		l.tellProcess(u, w.processed-w.read, w.on)
+		if some && ok {
+			x.tell(len(u.view.Records), u.view.arena.used+u.view.weight, w.wrote-w.processed, w.on)
+		}
+	}
+	l.mu.Lock()
+	if ok && !l.broken && !l.lost {
+		l.accept(u)
+	}
 	l.mu.Unlock()
-	w.write(p)
-	w.release()
+	l.dropSolo(u)
+	if !some {
+		e.kickQueue()
+	} else {
+		if ok {
+			x.afterWrite()
+		}
+		x.release()
+	}
+	return nil
+}
+
+// dropSolo makes u free again.
+func (l *lane[In, Out]) dropSolo(u *unit[In, Out]) {
+	if u.weight > 0 {
+		l.e.inFlight.release(u.weight)
+		u.weight = 0
+	}
+	l.giveBack(u)
 }
 
 // give queues u at its writer, or its records at several, by key. l.mu is held.
 func (l *lane[In, Out]) give(u *unit[In, Out]) {
 	if l.writer != nil || l.e.cfg.writers == 1 {
-		w := l.writer
-		if w == nil {
-			w = l.e.writers[0]
-		}
-		l.flying++
-		u.pending = 1
-		p := &u.parts[0]
-		p.records = u.view.Records
-		w.enqueue(p)
+		p := l.takeOff(u)
+		l.theWriter().enqueue(p)
 		return
 	}
+	l.unsent = u.next
 	u.scatter(l.e.keys)
 	for i := range u.parts {
 		p := &u.parts[i]

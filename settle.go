@@ -31,6 +31,14 @@ func (e *engine[In, Out]) kickRound() {
 	}
 }
 
+// kickQueue asks for a round soon where the origin is a queue and nothing has to be flushed for it: what was taken
+// from a queue is acknowledged at once, not once an interval.
+func (e *engine[In, Out]) kickQueue() {
+	if e.queue && (e.perLane.Load() || e.writers[0].flusher == nil) {
+		e.kickRound()
+	}
+}
+
 // round makes durable, saves and acknowledges what all lanes have accepted. With only, it returns at once if that
 // lane has nothing to save, and returns that lane's error.
 func (e *engine[In, Out]) round(only *lane[In, Out]) error {

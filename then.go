@@ -15,18 +15,34 @@ func Then[In, Mid, Out any](a Processor[In, Mid], b Processor[Mid, Out]) Process
 	fa, okA := a.(fusable[In, Mid])
 	fb, okB := b.(fusable[Mid, Out])
 	if okA && okB {
-		return perRecord[In, Out]{func() recordFunc[In, Out] {
-			f, g := fa.fuse(), fb.fuse()
-			var mid Record[Mid]
-			return func(ctx context.Context, mem *arena, in *Record[In], out *Record[Out]) (bool, error) {
-				if ok, err := f(ctx, mem, in, &mid); !ok || err != nil {
-					return ok, err
-				}
-				return g(ctx, mem, &mid, out)
-			}
-		}}
+		return fused(fa.fuse(), fb.fuse())
 	}
 	return then[In, Mid, Out]{a, b}
+}
+
+// fused is one function made of two: of their values alone where that is all they change.
+func fused[In, Mid, Out any](a perRecord[In, Mid], b perRecord[Mid, Out]) perRecord[In, Out] {
+	if a.value != nil && b.value != nil {
+		p := ofValue(func(ctx context.Context, v In) (out Out, err error) {
+			mid, err := a.value(ctx, v)
+			if err != nil {
+				return out, err
+			}
+			return b.value(ctx, mid)
+		})
+		p.drops = a.drops || b.drops
+		return p
+	}
+	return perRecord[In, Out]{open: func() recordFunc[In, Out] {
+		f, g := a.open(), b.open()
+		var mid Record[Mid]
+		return func(ctx context.Context, mem *arena, in *Record[In], out *Record[Out]) (bool, error) {
+			if ok, err := f(ctx, mem, in, &mid); !ok || err != nil {
+				return ok, err
+			}
+			return g(ctx, mem, &mid, out)
+		}
+	}}
 }
 
 // Chain runs processors of one type one after the other, as Then does. Chain of none is Pass.

@@ -25,10 +25,6 @@ func (l *lane[In, Out]) tickLocked(end bool) error {
 		u.pos = append(u.pos[:0], l.readTo.pos...)
 	}
 	stale := l.stale
-	if !end && l.snapshots == nil {
-		l.giveBack(u)
-		return nil
-	}
 	l.mu.Lock()
 	l.push(u)
 	l.mu.Unlock()

@@ -16,6 +16,7 @@ type unit[In, Out any] struct {
 	in     Batch[In]
 	out    Batch[Out]
 	emit   Emitter[Out]
+	aside  []In        // values as they were read, where the stage changes them in place
 	view   *Batch[Out] // what is to be written: out, or in itself where the processor is Pass
 	parts  []part[In, Out]
 	weight int64 // bytes charged to the budget
@@ -70,6 +71,8 @@ func (u *unit[In, Out]) reset(scribble bool) {
 		p.own = p.own[:0]
 	}
 	u.view = nil
+	clear(u.aside)
+	u.aside = u.aside[:0]
 	u.has, u.cut, u.processed, u.done = false, false, false, false
 	u.pending, u.inputs = 0, 0
 	u.rejected = nil

@@ -156,6 +156,16 @@ func (b *Batch[T]) Add() *Record[T] {
 	return r
 }
 
+// slot is Add for those who set all of the record.
+func (b *Batch[T]) slot() *Record[T] {
+	n := len(b.Records)
+	if n == cap(b.Records) {
+		b.grow()
+	}
+	b.Records = b.Records[:n+1]
+	return &b.Records[n]
+}
+
 // grow starts small: ten thousand idle lanes must not cost ten thousand full batches.
 func (b *Batch[T]) grow() {
 	n := min(max(8, 2*cap(b.Records)), max(8, b.maxRecords))

@@ -19,11 +19,16 @@ type writer[In, Out any] struct {
 	slow  atomic.Bool // the vote, for lanes to see
 	loop  sync.WaitGroup
 
+	// Who takes the busy bit sees the queue empty first, or holds mu. Who waits for it counts itself before it looks, and
+	// release lowers the bit before it looks for waiters, so one of the two sees the other.
+	busy    atomic.Bool
+	length  atomic.Int32 // of the queue
+	waiters atomic.Int32 // on cond
+
 	mu         sync.Mutex
 	cond       sync.Cond
 	head, tail *part[In, Out]
 	records    int // in the queue
-	busy       bool
 	started    bool
 	closed     bool
 	rush       bool // write what is queued however little
@@ -122,27 +127,30 @@ func (w *writer[In, Out]) shut() {
 
 // tryBusy takes the busy bit if nobody has it and nothing is queued.
 func (w *writer[In, Out]) tryBusy() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.busy || w.head != nil {
-		return false
-	}
-	w.busy = true
-	return true
+	return w.length.Load() == 0 && w.busy.CompareAndSwap(false, true)
 }
 
 func (w *writer[In, Out]) waitBusy() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for w.busy {
+	w.waitBusyLocked()
+}
+
+// waitBusyLocked returns with the busy bit taken. mu is held, and let go of while it waits.
+func (w *writer[In, Out]) waitBusyLocked() {
+	w.waiters.Add(1)
+	defer w.waiters.Add(-1)
+	for !w.busy.CompareAndSwap(false, true) {
 		w.cond.Wait()
 	}
-	w.busy = true
 }
 
 func (w *writer[In, Out]) release() {
+	w.busy.Store(false)
+	if w.waiters.Load() == 0 {
+		return
+	}
 	w.mu.Lock()
-	w.busy = false
 	w.cond.Broadcast()
 	w.mu.Unlock()
 }
@@ -158,6 +166,7 @@ func (w *writer[In, Out]) enqueue(p *part[In, Out]) {
 		w.tail.next = p
 	}
 	w.tail = p
+	w.length.Add(1)
 	before := w.records
 	w.records += len(p.records)
 	size := w.e.cfg.batchSize
@@ -219,14 +228,19 @@ func (e *engine[In, Out]) hurry() {
 func (w *writer[In, Out]) run() {
 	for {
 		w.mu.Lock()
-		for !w.closed && (w.busy || !w.ready()) {
+		for !w.ready() {
+			if w.closed {
+				w.mu.Unlock()
+				return
+			}
 			w.cond.Wait()
 		}
-		if w.head == nil {
+		w.waitBusyLocked()
+		if !w.ready() { // a lane took its parts back meanwhile
 			w.mu.Unlock()
-			return
+			w.release()
+			continue
 		}
-		w.busy = true
 		group := w.pop()
 		w.mu.Unlock()
 		w.write(group)
@@ -265,6 +279,7 @@ func (w *writer[In, Out]) pop() *part[In, Out] {
 	last.next = nil
 	for p := group; p != nil; p = p.next {
 		w.records -= len(p.records)
+		w.length.Add(-1)
 	}
 	return group
 }
@@ -279,6 +294,7 @@ func (w *writer[In, Out]) purge(l *lane[In, Out]) int {
 		if p.unit.lane == l {
 			n++
 			w.records -= len(p.records)
+			w.length.Add(-1)
 			if last == nil {
 				w.head = p.next
 			} else {
@@ -329,10 +345,7 @@ func (w *writer[In, Out]) write(group *part[In, Out]) {
 	var d time.Duration
 	if timed {
 		d = e.now() - start
-		w.clock.cast(d)
-		if w.slow.Load() != w.clock.slow {
-			w.slow.Store(w.clock.slow)
-		}
+		w.cast(d)
 	}
 	if ok {
 		w.count(records, d, timed, group)
@@ -387,9 +400,41 @@ func (w *writer[In, Out]) count(records []Record[Out], d time.Duration, timed bo
 		t.write.latency.add(d)
 	}
 	t.mu.Unlock()
+	w.tell(len(records), bytes, d, timed)
+}
+
+func (w *writer[In, Out]) tell(records, bytes int, d time.Duration, timed bool) {
 	if f := w.e.obs.Batch; f != nil {
-		f(BatchInfo{Pipeline: w.e.cfg.name, Split: w.split(), Stage: StageWrite, Records: len(records), Bytes: bytes, Duration: d, Timed: timed})
+		f(BatchInfo{Pipeline: w.e.cfg.name, Split: w.split(), Stage: StageWrite, Records: records, Bytes: bytes, Duration: d, Timed: timed})
 	}
+}
+
+// cast votes whether writing is quick enough to be done by the goroutine that reads.
+func (w *writer[In, Out]) cast(d time.Duration) {
+	w.clock.cast(d)
+	if w.slow.Load() != w.clock.slow {
+		w.slow.Store(w.clock.slow)
+	}
+}
+
+// writeSolo writes u, which is in no queue, for its lane's goroutine. It reports whether all of it is accepted or
+// dead-lettered; otherwise the lane has been failed. The busy bit is held.
+func (w *writer[In, Out]) writeSolo(u *unit[In, Out]) bool {
+	if w.flusher != nil || w.opened == 0 {
+		w.markDirty(u.lane)
+	}
+	p := &u.parts[0]
+	p.records = u.view.Records
+	size := w.e.cfg.batchSize
+	for from := 0; from < len(p.records); from += size {
+		if !w.deliver(p, p.records[from:min(from+size, len(p.records))], from) {
+			return false
+		}
+	}
+	if w.flusher == nil {
+		w.eachDirty(nil)
+	}
+	return true
 }
 
 // split is the writer's, where it serves one lane.
@@ -410,7 +455,7 @@ func (w *writer[In, Out]) afterWrite() {
 		if w.flusher.Due() && w.flush() == nil {
 			e.kickRound()
 		}
-	case e.queue:
-		e.kickRound()
+	default:
+		e.kickQueue()
 	}
 }

@@ -84,14 +84,17 @@ func (w *rowWriter) Write(fields []string) error {
 }
 
 // mend closes a field whose closing quotation mark was not written, and ends the line.
-func (w *rowWriter) mend(last byte, quotes int64) string {
+func (w *rowWriter) mend(last byte, quotes func() (int64, error)) (string, error) {
+	n, err := quotes()
 	switch {
-	case quotes%2 == 1:
-		return "\"\n"
+	case err != nil:
+		return "", err
+	case n%2 == 1:
+		return "\"\n", nil
 	case last != '\n':
-		return "\n"
+		return "\n", nil
 	}
-	return ""
+	return "", nil
 }
 
 // appendRow appends a row and its line end. A single empty field is put in quotation marks: an empty line would be no row.

@@ -11,7 +11,6 @@ import (
 	"github.com/bohica-labs/dataweaver/internal/durable"
 	"github.com/bohica-labs/dataweaver/retry"
 	"github.com/bohica-labs/dataweaver/serde"
-	"github.com/bohica-labs/dataweaver/serde/json"
 )
 
 // File is a file, or as a source also a pattern that several match: a weaver.Source and a weaver.Sink at once. It is made by CSV, NDJSON and Lines. Set
@@ -57,9 +56,10 @@ type File[T any] struct {
 	// Perm is for files that are made, before umask. Default 0o644.
 	Perm fs.FileMode
 
-	path string
-	kind kind
-	fsys durable.FS
+	path  string
+	kind  kind
+	fsys  durable.FS
+	chunk int // that a reader reads at once; 0: readBytes
 
 	mu     sync.Mutex
 	sink   sinkState[T]

@@ -8,6 +8,7 @@ type format[T any] struct {
 	framing framing
 	decoder decoder[T]
 	encoder encoder[T]
+	mark    byte // a line without it, that doesn't begin with white space, is a record; 0: all such lines are
 	bom     bool // a byte order mark at the beginning is skipped
 }
 
@@ -43,9 +44,14 @@ type encoder[T any] interface {
 	header() ([]byte, error)
 	// append appends a record and its line end to dst. After an error, what is in dst up to its length is as it was.
 	append(dst []byte, v *T) ([]byte, error)
-	// mend returns what to append to a file, that isn't empty, so that the next record is not part of one it ends in the middle of. Last is how it ends, and
-	// quotes how many quotation marks it has.
-	mend(last byte, quotes int64) string
+	mender
+}
+
+// mender knows how to end a record that somebody else began.
+type mender interface {
+	// mend returns what to append to a file, that isn't empty and ends with last, so that the next record is not part of one before. Quotes counts the
+	// quotation marks in the file.
+	mend(last byte, quotes func() (int64, error)) (string, error)
 }
 
 // headerUse is what the first record of a file is to a decoder.

@@ -11,6 +11,7 @@ const readBytes = 256 << 10
 // input is a stretch of a stream in memory, and where in the stream it is.
 type input struct {
 	r          io.Reader
+	chunk      int // how much is read at once
 	buf        []byte
 	start, end int   // what of buf is there
 	offset     int64 // of buf[start] in the stream
@@ -19,7 +20,7 @@ type input struct {
 
 // reset makes in the stream r, from offset on. The memory stays.
 func (in *input) reset(r io.Reader, offset int64) {
-	*in = input{r: r, buf: in.buf, offset: offset}
+	*in = input{r: r, chunk: in.chunk, buf: in.buf, offset: offset}
 }
 
 func (in *input) data() []byte { return in.buf[in.start:in.end] }
@@ -38,7 +39,7 @@ func (in *input) more() error {
 	if in.end == len(in.buf) {
 		switch {
 		case in.buf == nil:
-			in.buf = make([]byte, readBytes)
+			in.buf = make([]byte, in.chunk)
 		case in.start > 0:
 			in.end = copy(in.buf, in.data())
 			in.start = 0

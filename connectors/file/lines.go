@@ -104,9 +104,9 @@ func (lineByLine) headed() headerUse       { return noHeader }
 func (lineByLine) begin([]byte) error      { return nil }
 func (lineByLine) header() ([]byte, error) { return nil, nil }
 
-func (lineByLine) mend(last byte, _ int64) string {
+func (lineByLine) mend(last byte, _ func() (int64, error)) (string, error) {
 	if last == '\n' {
-		return ""
+		return "", nil
 	}
-	return "\n"
+	return "\n", nil
 }

@@ -25,6 +25,7 @@ func (f *File[T]) OpenReader(_ context.Context, at weaver.Lane) (weaver.Reader[T
 		file:     f,
 		format:   made,
 		maxBytes: or(f.MaxRecordBytes, defaultRecordBytes),
+		in:       input{chunk: or(f.chunk, readBytes)},
 	}
 	if err := r.start(at); err != nil {
 		return nil, fmt.Errorf("%s: %w", f, err)

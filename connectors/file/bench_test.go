@@ -1,0 +1,184 @@
+package file
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/jszwec/csvutil"
+
+	"github.com/bohica-labs/dataweaver"
+)
+
+type benchOrder struct {
+	ID       int64   `csv:"id" json:"id"`
+	Customer string  `csv:"customer" json:"customer"`
+	Country  string  `csv:"country" json:"country"`
+	Price    float64 `csv:"price" json:"price"`
+	Quantity int     `csv:"quantity" json:"quantity"`
+}
+
+const benchRecords = 20_000
+
+func benchFile(b *testing.B, name string, line func(i int) string, header string) string {
+	b.Helper()
+	var buf bytes.Buffer
+	buf.WriteString(header)
+	for i := range benchRecords {
+		buf.WriteString(line(i))
+	}
+	path := filepath.Join(b.TempDir(), name)
+	if err := os.WriteFile(path, buf.Bytes(), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	return path
+}
+
+func csvLine(i int) string {
+	return fmt.Sprintf("%d,Customer %d,NL,%d.95,%d\n", i+1_000_000, i, i%1000, i%10)
+}
+
+func jsonLine(i int) string {
+	return fmt.Sprintf(`{"id":%d,"customer":"Customer %d","country":"NL","price":%d.95,"quantity":%d}`+"\n", i+1_000_000, i, i%1000, i%10)
+}
+
+// readAll reads a source as a pipeline does, in batches of 512.
+func readAll[T any](b *testing.B, src weaver.Source[T], batch *weaver.Batch[T]) {
+	b.Helper()
+	r, err := src.OpenReader(b.Context(), weaver.Lane{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	n := 0
+	for !errors.Is(err, io.EOF) {
+		batch.Reset()
+		if _, err = r.Read(b.Context(), batch); err != nil && !errors.Is(err, io.EOF) {
+			b.Fatal(err)
+		}
+		n += len(batch.Records)
+	}
+	if err := r.Close(); err != nil || n != benchRecords {
+		b.Fatal(n, err)
+	}
+}
+
+func perRecord(b *testing.B) {
+	b.Helper()
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/benchRecords, "ns/record")
+}
+
+func BenchmarkReadCSV(b *testing.B) {
+	path := benchFile(b, "orders.csv", csvLine, "id,customer,country,price,quantity\n")
+	b.Run("hand", func(b *testing.B) {
+		b.ReportAllocs()
+		batch := make([]benchOrder, 512)
+		for b.Loop() {
+			f, err := os.Open(path)
+			if err != nil {
+				b.Fatal(err)
+			}
+			cr := csv.NewReader(bufio.NewReaderSize(f, readBytes))
+			cr.ReuseRecord = true
+			dec, err := csvutil.NewDecoder(cr)
+			n := 0
+			for ; err == nil; n++ {
+				v := &batch[n%512]
+				*v = benchOrder{}
+				err = dec.Decode(v)
+			}
+			f.Close()
+			if n-1 != benchRecords {
+				b.Fatal(n, err)
+			}
+		}
+		perRecord(b)
+	})
+	b.Run("weaver", func(b *testing.B) {
+		b.ReportAllocs()
+		batch := weaver.NewBatch[benchOrder](512, 1<<20)
+		for b.Loop() {
+			readAll(b, CSV[benchOrder](path), batch)
+		}
+		perRecord(b)
+	})
+}
+
+func BenchmarkReadLines(b *testing.B) {
+	path := benchFile(b, "lines", jsonLine, "")
+	b.Run("hand", func(b *testing.B) {
+		b.ReportAllocs()
+		batch := make([][]byte, 0, 512)
+		var arena []byte
+		for b.Loop() {
+			f, err := os.Open(path)
+			if err != nil {
+				b.Fatal(err)
+			}
+			sc := bufio.NewScanner(f)
+			sc.Buffer(make([]byte, readBytes), 1<<20)
+			n := 0
+			for ; sc.Scan(); n++ {
+				if len(batch) == 512 {
+					batch, arena = batch[:0], arena[:0]
+				}
+				start := len(arena)
+				arena = append(arena, sc.Bytes()...)
+				batch = append(batch, arena[start:])
+			}
+			f.Close()
+			if n != benchRecords {
+				b.Fatal(n, sc.Err())
+			}
+		}
+		perRecord(b)
+	})
+	b.Run("weaver", func(b *testing.B) {
+		b.ReportAllocs()
+		batch := weaver.NewBatch[[]byte](512, 1<<20)
+		for b.Loop() {
+			readAll(b, Lines(path), batch)
+		}
+		perRecord(b)
+	})
+}
+
+func BenchmarkReadNDJSON(b *testing.B) {
+	path := benchFile(b, "orders.ndjson", jsonLine, "")
+	b.Run("hand", func(b *testing.B) {
+		b.ReportAllocs()
+		batch := make([]benchOrder, 512)
+		for b.Loop() {
+			f, err := os.Open(path)
+			if err != nil {
+				b.Fatal(err)
+			}
+			sc := bufio.NewScanner(f)
+			sc.Buffer(make([]byte, readBytes), 1<<20)
+			n := 0
+			for ; sc.Scan(); n++ {
+				v := &batch[n%512]
+				*v = benchOrder{}
+				if err := json.Unmarshal(sc.Bytes(), v); err != nil {
+					b.Fatal(err)
+				}
+			}
+			f.Close()
+		}
+		perRecord(b)
+	})
+	b.Run("weaver", func(b *testing.B) {
+		b.ReportAllocs()
+		batch := weaver.NewBatch[benchOrder](512, 1<<20)
+		for b.Loop() {
+			readAll(b, NDJSON[benchOrder](path), batch)
+		}
+		perRecord(b)
+	})
+}

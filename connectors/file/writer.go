@@ -1,0 +1,211 @@
+package file
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/bohica-labs/dataweaver"
+	"github.com/bohica-labs/dataweaver/retry"
+)
+
+// writer encodes records and collects them. Whether it keeps the checkpoint is known when it is asked to, by Restore, or to write without that.
+type writer[T any] struct {
+	file    *File[T]
+	encoder encoder[T]
+	header  []byte
+	at      weaver.Lane
+	limit   int // of buf, roughly
+
+	ledger *ledger   // where it keeps the checkpoint
+	shared *appender // where it doesn't
+	buf    []byte    // whole records that the file has not got yet
+	err    error     // after which it is of no use
+}
+
+var (
+	_ weaver.Checkpointer = (*writer[int])(nil)
+	_ weaver.Flusher      = (*writer[int])(nil)
+)
+
+var errDelete = errors.New("a line of a file can't say that something was deleted: make it part of the value with weaver.MapRecord, which sets Op to Upsert")
+
+// Due implements weaver.Checkpointer and weaver.Flusher: it never has a reason of its own.
+func (w *writer[T]) Due() bool { return false }
+
+// Write implements weaver.Writer. Records that can't be encoded are poison, each named; the others are accepted.
+func (w *writer[T]) Write(ctx context.Context, b *weaver.Batch[T]) error {
+	if err := w.begin(ctx); err != nil {
+		return err
+	}
+	var failed []weaver.RecordError
+	for i := range b.Records {
+		r := &b.Records[i]
+		if r.Op == weaver.Delete {
+			failed = append(failed, weaver.RecordError{Index: i, Err: retry.Permanent(errDelete)})
+			continue
+		}
+		out, err := w.encoder.append(w.buf, &r.Value)
+		if err != nil {
+			failed = append(failed, weaver.RecordError{Index: i, Err: poison(err)})
+			continue
+		}
+		w.buf = out
+		if len(w.buf) >= w.limit {
+			if err := w.spill(ctx); err != nil {
+				return w.broken(err)
+			}
+		}
+	}
+	if failed != nil {
+		return &weaver.BatchError{Records: failed}
+	}
+	return nil
+}
+
+// poison marks the error of a codec, unless that has done so.
+func poison(err error) error {
+	if retry.ClassOf(err) == retry.ClassUnmarked {
+		return retry.Permanent(err)
+	}
+	return err
+}
+
+// begin opens the file for a writer that was not asked to keep the checkpoint.
+func (w *writer[T]) begin(ctx context.Context) error {
+	if w.err != nil || w.ledger != nil || w.shared != nil {
+		return w.err
+	}
+	var err error
+	if w.shared, err = w.file.share(ctx, w); err != nil {
+		return w.broken(err)
+	}
+	return nil
+}
+
+// spill hands the buffer to the operating system.
+func (w *writer[T]) spill(ctx context.Context) error {
+	var err error
+	if w.ledger != nil {
+		err = w.ledger.write(ctx, w.buf)
+	} else {
+		err = w.shared.write(w.buf)
+	}
+	w.empty()
+	return err
+}
+
+// empty makes the buffer ready for more, without what one huge record asked for.
+func (w *writer[T]) empty() {
+	if cap(w.buf) > 4*w.limit {
+		w.buf = nil
+	}
+	w.buf = w.buf[:0]
+}
+
+// broken makes the writer useless: how much of the buffer the file has got is not known.
+func (w *writer[T]) broken(err error) error {
+	w.err = fmt.Errorf("%s: %w", w.file, writeError(err))
+	return w.err
+}
+
+// Flush implements weaver.Flusher.
+func (w *writer[T]) Flush(ctx context.Context) error {
+	switch {
+	case w.err != nil:
+		return w.err
+	case w.ledger != nil:
+		return w.broken(retry.Fatal(errors.New("Flush of a writer that keeps the checkpoint: Commit is what makes its records durable")))
+	case w.shared == nil && !w.file.emptying():
+		return nil // nothing was written
+	}
+	if err := w.begin(ctx); err != nil {
+		return err
+	}
+	if err := w.shared.flush(w.buf); err != nil {
+		return w.broken(err)
+	}
+	w.empty()
+	return nil
+}
+
+// emptying reports whether the file is to be emptied even if nothing comes.
+func (f *File[T]) emptying() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.sink.anew
+}
+
+// Restore implements weaver.Checkpointer: it takes the file over from any earlier writer, in this process or another one, cuts it back to what the last
+// commit made of it, and returns that commit's envelope.
+func (w *writer[T]) Restore(ctx context.Context) ([]byte, error) {
+	if w.err != nil {
+		return nil, w.err
+	}
+	if w.ledger != nil || w.shared != nil {
+		return nil, w.broken(retry.Fatal(errors.New("Restore is called twice, or after Write")))
+	}
+	anew, err := w.file.keep(w)
+	if err != nil {
+		return nil, w.broken(err)
+	}
+	f := w.file
+	t, err := openTail(f.fsys, f.path, or(f.Perm, defaultPerm))
+	if err != nil {
+		return nil, w.broken(err)
+	}
+	w.ledger = &ledger{tail: t, sidecarPath: f.path + sidecarSuffix}
+	envelope, err := w.ledger.restore(ctx, claim{
+		pipeline: w.at.Pipeline,
+		split:    w.at.Split.ID,
+		exists:   f.IfExists,
+		anew:     anew,
+		header:   w.header,
+		mender:   w.encoder,
+	})
+	if err != nil {
+		return nil, w.broken(err)
+	}
+	f.begun()
+	if w.ledger.size == 0 {
+		w.buf = append(w.buf, w.header...)
+	}
+	return envelope, nil
+}
+
+// Commit implements weaver.Checkpointer.
+func (w *writer[T]) Commit(ctx context.Context, envelope []byte) error {
+	switch {
+	case w.err != nil:
+		return w.err
+	case w.ledger == nil:
+		return w.broken(retry.Fatal(errors.New("Commit of a writer that was not asked to Restore")))
+	}
+	if err := w.ledger.commit(ctx, w.buf, envelope); err != nil {
+		return w.broken(err)
+	}
+	w.empty()
+	return nil
+}
+
+// Close implements weaver.Writer. What was neither flushed nor committed is dropped.
+func (w *writer[T]) Close() error {
+	if w.err == nil {
+		w.err = fmt.Errorf("%s: the writer is closed", w.file)
+	}
+	var err error
+	if w.shared != nil {
+		err = w.file.release()
+		w.shared = nil
+	}
+	if w.ledger != nil {
+		err = w.ledger.file.Close()
+		w.ledger = nil
+	}
+	w.file.mu.Lock()
+	defer w.file.mu.Unlock()
+	if w.file.sink.keeper == w {
+		w.file.sink.keeper = nil
+	}
+	return err
+}

@@ -1,0 +1,86 @@
+package weavertest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	weaver "github.com/bohica-labs/dataweaver"
+)
+
+func (r *frameworkRun) ruleFinish(ctx context.Context) error {
+	const n = 20
+	name, err := r.create(ctx, 3)
+	if err != nil {
+		return err
+	}
+	if err := r.produce(ctx, name, keyedRecords(0, n, 10)...); err != nil {
+		return err
+	}
+	for _, group := range []string{"", r.name("group")} {
+		got, err := r.consume(ctx, name, group, true)
+		if err == nil {
+			err = exactly(n, values(got))
+		}
+		if err != nil {
+			return fmt.Errorf("group %q: %w", group, err)
+		}
+	}
+	return nil
+}
+
+func (r *frameworkRun) ruleClose(ctx context.Context) error {
+	name, err := r.create(ctx, 1)
+	if err != nil {
+		return err
+	}
+	m, err := r.join(ctx, name, r.name("group"))
+	if err != nil {
+		return err
+	}
+	if err := m.until(ctx, func() bool { return len(m.splits) == 1 }); err != nil {
+		return errors.Join(err, m.crash(ctx))
+	}
+	rd, err := m.reader(ctx, m.ids()[0])
+	if err != nil {
+		return errors.Join(err, m.crash(ctx))
+	}
+	w, err := r.fw.Produce(name).OpenWriter(ctx, weaver.Lane{Pipeline: "weavertest", Log: quiet})
+	if err != nil {
+		return errors.Join(err, m.crash(ctx))
+	}
+	reads := make(chan error, 1)
+	go func() {
+		var err error
+		for err == nil {
+			_, err = rd.Read(ctx, weaver.NewBatch[[]byte](0, 0))
+		}
+		reads <- err
+	}()
+	r.closed = true
+	if err := r.fw.Close(); err != nil {
+		return fmt.Errorf("Close: %w", err)
+	}
+	err = func() error {
+		if err := <-reads; ctx.Err() != nil || ended(err) {
+			return fmt.Errorf("after Close of the framework, Read returns %w, want an error that says so, soon", err)
+		}
+		s := &sinkRun[[]byte]{sink: r.fw.Produce(name)}
+		b := weaver.NewBatch[[]byte](0, 0)
+		b.Add().Value = []byte("late")
+		err := w.Write(ctx, b)
+		if f, ok := weaver.As[weaver.Flusher](w); ok && err == nil {
+			err = f.Flush(ctx)
+		}
+		if err == nil || ctx.Err() != nil {
+			return fmt.Errorf("after Close of the framework, a writer's Write and Flush return %v, want an error that says so, soon", err)
+		}
+		if err := s.with(ctx, "0", false, func(opened[[]byte], []byte) error { return nil }); err == nil {
+			return errors.New("after Close of the framework, writers can be opened")
+		}
+		return nil
+	}()
+	_ = w.Close()
+	_ = m.crash(ctx) // what Close of these returns is theirs
+	return err
+}
