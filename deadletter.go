@@ -227,6 +227,11 @@ func (d *deadLetters[In, Out]) call(l *lane[In, Out], rejected []Rejected[In]) e
 		if err == nil && isNil(d.w) {
 			err = retry.Fatal(errNoWriter)
 		}
+		if _, commits := As[Checkpointer](d.w); err == nil && commits {
+			if _, ok := As[Flusher](d.w); !ok {
+				err = retry.Fatal(errors.New("a dead-letter sink is flushed, and the Writer of this one is a Checkpointer and no Flusher"))
+			}
+		}
 		if err != nil {
 			d.w = nil
 			return err

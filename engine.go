@@ -51,17 +51,18 @@ type engine[In, Out any] struct {
 	bytes    *rate.Limiter
 	finished atomic.Bool // what is there now is all: readers are told to finish
 
-	mu        sync.Mutex
-	err       error // the first that ends the Run
-	lanes     map[string]*lane[In, Out]
-	active    map[*lane[In, Out]]struct{} // those that run
-	waiting   []*lane[In, Out]            // bounded ones that wait for a runner
-	runners   int
-	session   Splits
-	tallies   []*tally // all there ever were
-	idle      []*tally // left behind by closed lanes
-	freeUnits []*unit[In, Out]
-	shared    *tally
+	mu          sync.Mutex
+	err         error // the first that ends the Run
+	lanes       map[string]*lane[In, Out]
+	active      map[*lane[In, Out]]struct{} // those that run
+	waiting     []*lane[In, Out]            // bounded ones that wait for a runner
+	runners     int
+	session     Splits
+	closeSplits context.CancelFunc // ends its Next
+	tallies     []*tally           // all there ever were
+	idle        []*tally           // left behind by closed lanes
+	freeUnits   []*unit[In, Out]
+	shared      *tally
 }
 
 func newEngine[In, Out any](ctx context.Context, p *Pipeline[In, Out], cfg settings) (*engine[In, Out], error) {
@@ -170,13 +171,7 @@ func (e *engine[In, Out]) watchStop() {
 			Err: fmt.Errorf("%w (%v)", ErrStopTimeout, e.cfg.stopTimeout)})
 		e.stopWorking(ErrStopTimeout)
 		e.inFlight.wake()
-		e.mu.Lock()
-		lanes := make([]*lane[In, Out], 0, len(e.lanes))
-		for _, l := range e.lanes {
-			lanes = append(lanes, l)
-		}
-		e.mu.Unlock()
-		for _, l := range lanes {
+		for _, l := range e.openLanes() {
 			l.mu.Lock()
 			l.cond.Broadcast()
 			l.mu.Unlock()
@@ -217,21 +212,10 @@ func (e *engine[In, Out]) follow(ctx context.Context) error {
 // finish tells the session and all readers that what is there now is all. Lanes opened later are told when they open.
 func (e *engine[In, Out]) finish() {
 	e.finished.Store(true)
-	e.mu.Lock()
-	session := e.session
-	lanes := make([]*lane[In, Out], 0, len(e.lanes))
-	for _, l := range e.lanes {
-		lanes = append(lanes, l)
+	if err := e.finishSession(); err != nil {
+		e.fail(e.wrap(StageSplits, e.p.Source, nil, err))
 	}
-	e.mu.Unlock()
-	if session != nil {
-		if f, ok := As[Finisher](session); ok {
-			if err := f.Finish(e.working); err != nil {
-				e.fail(e.wrap(StageSplits, e.p.Source, nil, err))
-			}
-		}
-	}
-	for _, l := range lanes {
+	for _, l := range e.openLanes() {
 		l.finish()
 	}
 }

@@ -189,7 +189,7 @@ func (f *failures) err() error {
 func checkSinks[T any](ctx context.Context, sinks []Sink[T], name func(i int) string) error {
 	var errs []error
 	for i, s := range sinks {
-		if h, ok := As[HealthChecker](s); ok {
+		if h, ok := As[HealthChecker](s); ok && !isNil(s) {
 			if err := h.CheckHealth(ctx); err != nil {
 				errs = append(errs, fmt.Errorf("%s: %w", name(i), err))
 			}

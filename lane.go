@@ -46,6 +46,7 @@ type lane[In, Out any] struct {
 	lastCount int // inputs of the last batch
 	ateAll    bool
 	retrying  *stageRun
+	resting   bool        // no ticks from elsewhere: not open yet, or settling; guarded by staging
 	wantTick  atomic.Bool // the ticker found the stage at work
 	alert     atomic.Bool // failure, revoked or abandoned is set
 	nothing   bool        // nothing is in flight: it was seen, and only this goroutine can change it
@@ -231,6 +232,7 @@ func (l *lane[In, Out]) once() error {
 		}
 		return err
 	}
+	l.rest(false)
 	l.event(LaneOpened, nil)
 	end := false
 	var err error
@@ -314,6 +316,8 @@ func (l *lane[In, Out]) abandon() {
 
 // finish asks the reader to end with what is there now.
 func (l *lane[In, Out]) finish() {
+	l.saving.lock() // Close waits for it
+	defer l.saving.unlock()
 	l.mu.Lock()
 	f := l.finisher
 	l.mu.Unlock()
@@ -331,10 +335,9 @@ func (l *lane[In, Out]) snapshot() LaneStats {
 	if l.saved {
 		s.Saved = l.durable.clone()
 	}
-	lag := l.lag
-	l.mu.Unlock()
-	if lag != nil {
-		s.Lag = lag.Lag()
+	if l.lag != nil {
+		s.Lag = l.lag.Lag() // it must not block, and Close waits for mu
 	}
+	l.mu.Unlock()
 	return s
 }

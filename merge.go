@@ -29,7 +29,7 @@ func Merge[T any](sources map[string]Source[T]) Source[T] {
 	m := &merged[T]{}
 	for _, name := range slices.Sorted(maps.Keys(sources)) {
 		s := mergedSource[T]{name: name, id: escapeName.Replace(name), source: sources[name]}
-		if q, ok := As[Queue](s.source); ok {
+		if q, ok := As[Queue](s.source); ok && !isNil(s.source) {
 			s.queue = q.Queue()
 		}
 		m.queue = m.queue || s.queue
@@ -76,7 +76,7 @@ func (m *merged[T]) Queue() bool { return m.queue }
 func (m *merged[T]) CheckHealth(ctx context.Context) error {
 	var errs []error
 	for _, s := range m.sources {
-		if h, ok := As[HealthChecker](s.source); ok {
+		if h, ok := As[HealthChecker](s.source); ok && !isNil(s.source) {
 			if err := h.CheckHealth(ctx); err != nil {
 				errs = append(errs, s.wrap(err))
 			}

@@ -190,7 +190,7 @@ func (l *lane[In, Out]) openStage(at Lane) error {
 	}
 	l.snapshots, _ = As[Snapshotter](s)
 	if l.snapshots != nil && l.staging == nil {
-		l.staging = newGate()
+		l.staging, l.resting = newGate(), true
 	}
 	return nil
 }

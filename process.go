@@ -69,6 +69,9 @@ func (l *lane[In, Out]) process(ctx context.Context, s Stage[In, Out], u *unit[I
 	if l.snapshots != nil {
 		l.stageSaw(u)
 	}
+	if e.cfg.writers > 1 && l.writer == nil && l.careful.limit == 0 {
+		u.scatter(e.keys)
+	}
 	if len(u.emit.fails) == 0 && len(u.in.rejects) == 0 {
 		return nil
 	}

@@ -125,10 +125,7 @@ func (l *lane[In, Out]) take() *unit[In, Out] {
 				return u
 			}
 			if l.units < e.maxUnits {
-				l.units++
-				u := newUnit(e)
-				u.lane = l
-				return u
+				return l.another()
 			}
 			e.hurry() // whoever collects a batch for BatchDelay must not wait for records that can't come
 		}
@@ -238,6 +235,7 @@ func (l *lane[In, Out]) tellRead(u *unit[In, Out], w stopwatch) {
 // settle lets what is in flight come to its end, makes a last checkpoint, and returns why the lane must recover, nil
 // if it must not.
 func (l *lane[In, Out]) settle(err error) error {
+	l.rest(true)
 	l.drain()
 	if err == nil && l.ateAll && !l.passes && !l.hasFailed() {
 		err = l.tickStage(true)
@@ -273,6 +271,16 @@ func (l *lane[In, Out]) settle(err error) error {
 		return nil
 	}
 	return err
+}
+
+// rest ends ticks from elsewhere, or lets them begin.
+func (l *lane[In, Out]) rest(resting bool) {
+	if l.staging == nil {
+		return
+	}
+	l.staging.lock()
+	l.resting = resting
+	l.staging.unlock()
 }
 
 // drain waits until no worker and no writer has anything of this lane.

@@ -218,7 +218,6 @@ func (l *lane[In, Out]) give(u *unit[In, Out]) {
 		return
 	}
 	l.unsent = u.next
-	u.scatter(l.e.keys)
 	for i := range u.parts {
 		p := &u.parts[i]
 		if len(p.own) == 0 {
@@ -249,12 +248,19 @@ func (u *unit[In, Out]) scatter(seed maphash.Seed) {
 	}
 }
 
-// wrote takes a part back from a writer: accepted, or not because the lane has failed.
-func (l *lane[In, Out]) wrote(p *part[In, Out], ok bool) {
-	u := p.unit
+// wrote takes parts back from a writer, all of this lane at the beginning of group: accepted, or not because the lane
+// has failed. It returns the rest of the group.
+func (l *lane[In, Out]) wrote(group *part[In, Out], ok bool) *part[In, Out] {
 	l.mu.Lock()
-	l.flying--
-	if ok && !l.broken { // a broken lane's records may have been left out
+	defer l.mu.Unlock()
+	p := group
+	for p != nil && p.unit.lane == l {
+		u := p.unit
+		p = p.next // u may be used again from here on
+		l.flying--
+		if !ok || l.broken { // a broken lane's records may have been left out
+			continue
+		}
 		if u.pending--; u.pending == 0 {
 			u.done = true
 			if l.head == u {
@@ -263,5 +269,5 @@ func (l *lane[In, Out]) wrote(p *part[In, Out], ok bool) {
 		}
 	}
 	l.cond.Broadcast()
-	l.mu.Unlock()
+	return p
 }

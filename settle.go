@@ -395,7 +395,7 @@ func (e *engine[In, Out]) tickLanes() {
 		if l.staging != nil && l.is(&l.isOpen) {
 			l.wantTick.Store(true)
 			if l.staging.tryLock() {
-				if l.wantTick.CompareAndSwap(true, false) && l.is(&l.isOpen) && !l.hasFailed() {
+				if !l.resting && l.wantTick.CompareAndSwap(true, false) && !l.hasFailed() {
 					if err := l.tickLocked(false); err != nil {
 						l.fail(err, soft)
 					}

@@ -1,6 +1,7 @@
 package weaver
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -13,7 +14,7 @@ import (
 func (e *engine[In, Out]) startSplits() {
 	splitter, ok := As[Splitter](e.p.Source)
 	if !ok {
-		e.add(Split{})
+		_ = e.add(Split{}) // there is no other that it could collide with
 		return
 	}
 	e.wg.Go(func() {
@@ -60,18 +61,26 @@ func (e *engine[In, Out]) runSession(splitter Splitter) error {
 	if err != nil {
 		return err
 	}
-	if f, ok := As[Finisher](session); ok && e.finished.Load() {
-		if err := guard(func() error { return f.Finish(e.working) }); err != nil {
+	ctx, cancel := context.WithCancel(e.reading)
+	defer cancel()
+	e.mu.Lock()
+	e.closeSplits = cancel
+	e.mu.Unlock()
+	if e.finished.Load() {
+		if err := e.finishSession(); err != nil {
 			return err
 		}
 	}
 	for {
 		var change Change
 		err := guard(func() (err error) {
-			change, err = session.Next(e.reading)
+			change, err = session.Next(ctx)
 			return err
 		})
 		if err == io.EOF { //nolint:errorlint // only io.EOF itself says that the set is final
+			return nil
+		}
+		if err != nil && e.finished.Load() && ctx.Err() != nil {
 			return nil
 		}
 		if e.stopping() {
@@ -85,30 +94,45 @@ func (e *engine[In, Out]) runSession(splitter Splitter) error {
 		}
 		b.Reset()
 		e.revoke(change.Revoke, change.By)
-		for _, s := range change.Add {
-			if err := e.add(s); err != nil {
-				return err
-			}
+		if err := e.add(change.Add...); err != nil {
+			return err
 		}
 	}
 }
 
-// add starts a lane, or lets a bounded one wait for its turn.
-func (e *engine[In, Out]) add(s Split) error {
+// finishSession ends the session with the splits there are now: one that is no Finisher is not asked again.
+func (e *engine[In, Out]) finishSession() error {
+	e.mu.Lock()
+	session, stop := e.session, e.closeSplits
+	e.mu.Unlock()
+	if session == nil || stop == nil {
+		return nil // it will be asked to when it is open
+	}
+	if f, ok := As[Finisher](session); ok {
+		return guard(func() error { return f.Finish(e.working) })
+	}
+	stop()
+	return nil
+}
+
+// add starts lanes, or lets bounded ones wait for their turn.
+func (e *engine[In, Out]) add(splits ...Split) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if _, twice := e.lanes[s.ID]; twice {
-		return retry.Fatal(fmt.Errorf("the session adds split %q, which it has added before and not revoked", s.ID))
-	}
-	l := newLane(e, s)
-	e.lanes[s.ID] = l
-	if !s.Bounded {
+	for _, s := range splits {
+		if _, twice := e.lanes[s.ID]; twice {
+			return retry.Fatal(fmt.Errorf("the session adds split %q, which it has added before and not revoked", s.ID))
+		}
+		l := newLane(e, s)
+		e.lanes[s.ID] = l
+		if s.Bounded {
+			e.waiting = append(e.waiting, l)
+			continue
+		}
 		e.active[l] = struct{}{}
 		e.wg.Go(l.run)
-		return nil
 	}
-	e.waiting = append(e.waiting, l)
-	if e.runners < e.cfg.maxLanes {
+	for range min(len(e.waiting), e.cfg.maxLanes-e.runners) {
 		e.runners++
 		e.wg.Go(e.runBounded)
 	}

@@ -120,6 +120,7 @@ func (w *writer[In, Out]) shut() {
 	w.cond.Broadcast()
 	w.mu.Unlock()
 	w.loop.Wait()
+	w.waitBusy() // for the ticker; nobody gets the bit again
 	if err := w.closeWriter(); err != nil {
 		w.e.cfg.log.Warn("closing failed", "stage", StageWrite, "err", err)
 	}
@@ -203,18 +204,13 @@ func (e *engine[In, Out]) hurry() {
 	if e.cfg.batchDelay == 0 {
 		return
 	}
-	e.mu.Lock()
-	lanes := make([]*lane[In, Out], 0, len(e.lanes))
-	if e.perLane.Load() {
-		for _, l := range e.lanes {
-			lanes = append(lanes, l)
-		}
-	}
-	e.mu.Unlock()
 	for _, w := range e.writers {
 		w.hurry()
 	}
-	for _, l := range lanes {
+	if !e.perLane.Load() {
+		return
+	}
+	for _, l := range e.openLanes() {
 		l.mu.Lock()
 		w := l.writer
 		l.mu.Unlock()
@@ -351,12 +347,8 @@ func (w *writer[In, Out]) write(group *part[In, Out]) {
 		w.count(records, d, timed, group)
 	}
 	merged := group.next != nil
-	var one *lane[In, Out]
 	for p := group; p != nil; {
-		next := p.next
-		one = p.unit.lane
-		one.wrote(p, ok)
-		p = next
+		p = p.unit.lane.wrote(p, ok)
 	}
 	if merged {
 		clear(w.merged)
@@ -369,19 +361,23 @@ func (w *writer[In, Out]) write(group *part[In, Out]) {
 // alive drops the parts of lanes that must not write any more.
 func (w *writer[In, Out]) alive(group *part[In, Out]) *part[In, Out] {
 	var first, last *part[In, Out]
+	var l *lane[In, Out]
+	dead := false
 	for p := group; p != nil; {
 		next := p.next
-		l := p.unit.lane
-		if l.is(&l.broken) {
+		p.next = nil
+		if p.unit.lane != l {
+			l = p.unit.lane
+			dead = l.is(&l.broken)
+		}
+		switch {
+		case dead:
 			l.wrote(p, false)
-		} else {
-			if last == nil {
-				first = p
-			} else {
-				last.next = p
-			}
+		case last == nil:
+			first, last = p, p
+		default:
+			last.next = p
 			last = p
-			p.next = nil
 		}
 		p = next
 	}

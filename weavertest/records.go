@@ -82,6 +82,12 @@ func scribble[T any](b *weaver.Batch[T]) {
 		scribbleValue(reflect.ValueOf(&r.Value).Elem(), 0)
 		*r = weaver.Record[T]{}
 	}
+	b.Reset()
+	p := b.Bytes(1 << 10) // what is behind the records, too
+	for i := range p {
+		p[i] = 0xDB
+	}
+	b.Reset()
 }
 
 func scribbleValue(v reflect.Value, depth int) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,8 +18,6 @@ func (r *sourceRun[T]) ruleAck(ctx context.Context) error {
 		if !ok {
 			return nil
 		}
-		ackCtx, cancel := context.WithCancel(ctx)
-		defer cancel()
 		acks := make(chan weaver.Position)
 		acked := make(chan error, 1)
 		go func() {
@@ -30,6 +29,7 @@ func (r *sourceRun[T]) ruleAck(ctx context.Context) error {
 			}
 			acked <- failed
 		}()
+		var last weaver.Position
 		readErr := func() error {
 			b := weaver.NewBatch[T](1, 0)
 			for n := 0; n < len(r.Want[r.main]); {
@@ -37,32 +37,51 @@ func (r *sourceRun[T]) ruleAck(ctx context.Context) error {
 				p, err := rd.Read(ctx, b)
 				n += len(b.Records)
 				if p != nil {
-					acks <- append(weaver.Position(nil), p...) // taken while the one before it is acknowledged beside Read
+					if last != nil {
+						acks <- last // the Ack runs beside the next Read
+					}
+					last = slices.Clone(p)
 				}
-				if errors.Is(err, io.EOF) {
-					return nil
+				if errors.Is(err, weaver.ErrFull) && last != nil {
+					acks <- last
+					last, err = nil, nil
 				}
-				if err := only(err, weaver.ErrFull); err != nil {
-					return fmt.Errorf("Read beside Ack: %w", err)
+				if err != nil {
+					return only(err, io.EOF)
 				}
 			}
-			if !r.Endless {
-				return nil
-			}
-			return soon(ackCtx, func(ctx context.Context) error { // a Read that waits must not hold up the last Ack
-				_, err := rd.Read(ctx, b)
-				if ctx.Err() == nil {
-					return only(err, weaver.ErrFull)
-				}
-				return nil
-			})
+			return nil
 		}()
 		close(acks)
-		if err := <-acked; err != nil {
+		if err := errors.Join(<-acked, readErr); err != nil || last == nil || !r.Endless {
 			return err
 		}
-		return readErr
+		return r.ackBesideWaiting(ctx, rd, acker, last)
 	})
+}
+
+// ackBesideWaiting acknowledges while a Read waits.
+func (r *sourceRun[T]) ackBesideWaiting(ctx context.Context, rd weaver.Reader[T], acker weaver.Acker, p weaver.Position) error {
+	readCtx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		_, _ = rd.Read(readCtx, weaver.NewBatch[T](1, 0)) // ends with readCtx
+	}()
+	<-time.After(glance)
+	acked := make(chan error, 1)
+	go func() { acked <- acker.Ack(ctx, p) }()
+	var err error
+	select {
+	case err = <-acked:
+		cancel()
+	case <-ctx.Done():
+		<-acked
+		err = errors.New("Ack doesn't return while Read waits")
+	}
+	<-read
+	return err
 }
 
 func (r *sourceRun[T]) ruleRedeliver(ctx context.Context) error {

@@ -147,15 +147,15 @@ func (r *sourceRun[T]) ruleMemory(ctx context.Context) error {
 				b := weaver.NewBatch[T](1, 0)
 				for n < len(want) {
 					b.Reset()
-					_, err := rd.Read(ctx, b)
+					p, err := rd.Read(ctx, b)
 					for _, got := range b.Records {
 						if n < len(want) && !r.equal(want[n], got) {
 							return fmt.Errorf("after earlier batches were overwritten, %s reads record %d as %s, want %s", which, n, describe(got), describe(want[n]))
 						}
 						n++
 					}
-					if err != nil {
-						return only(err, io.EOF, weaver.ErrFull)
+					if err := r.goOn(ctx, rd, p, err); err != nil {
+						return only(err, io.EOF)
 					}
 					scribble(b)
 				}
@@ -170,6 +170,14 @@ func (r *sourceRun[T]) ruleMemory(ctx context.Context) error {
 		}
 		return nil
 	})
+}
+
+// goOn acknowledges p if a Read ended with ErrFull, and otherwise returns its error.
+func (r *sourceRun[T]) goOn(ctx context.Context, rd weaver.Reader[T], p weaver.Position, err error) error {
+	if !errors.Is(err, weaver.ErrFull) {
+		return err
+	}
+	return r.makeRoom(ctx, rd, []mark{{position: p}})
 }
 
 // only returns err unless it is one of those that are fine.
@@ -195,12 +203,13 @@ func (r *sourceRun[T]) rulePosition(ctx context.Context) error {
 					return err
 				}
 				if p != nil {
+					first := last == 0
 					last = n
-					if err := r.stable(ctx, splits[r.main], rd, p); err != nil {
+					if err := r.stable(ctx, splits[r.main], rd, p, first); err != nil {
 						return fmt.Errorf("after %d records: %w", n, err)
 					}
 				}
-				if err != nil {
+				if err := r.goOn(ctx, rd, p, err); err != nil {
 					break
 				}
 			}
@@ -212,8 +221,8 @@ func (r *sourceRun[T]) rulePosition(ctx context.Context) error {
 	})
 }
 
-// stable checks that nothing but Read changes a position.
-func (r *sourceRun[T]) stable(ctx context.Context, split weaver.Split, rd weaver.Reader[T], p weaver.Position) error {
+// stable checks that nothing but Read changes a position: not Lag, and not, if asked, another reader beside this one.
+func (r *sourceRun[T]) stable(ctx context.Context, split weaver.Split, rd weaver.Reader[T], p weaver.Position, beside bool) error {
 	if len(p) == 0 {
 		return errors.New("the position is empty, which is too easily taken for none")
 	}
@@ -221,7 +230,7 @@ func (r *sourceRun[T]) stable(ctx context.Context, split weaver.Split, rd weaver
 	if l, ok := weaver.As[weaver.LagReporter](rd); ok {
 		l.Lag()
 	}
-	if !r.skips("independent") && !r.queue() {
+	if beside && !r.skips("independent") && !r.queue() {
 		err := r.read(ctx, split, nil, func(other weaver.Reader[T]) error {
 			_, err := other.Read(ctx, weaver.NewBatch[T](2, 0))
 			return only(err, io.EOF, weaver.ErrFull)

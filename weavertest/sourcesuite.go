@@ -34,13 +34,13 @@ type SourceCase[T any] struct {
 //   - read: each split gives its records in order
 //   - eof: the end is io.EOF itself, and again when Read is called again
 //   - full: Read stops at a full batch
-//   - memory: what happens to a batch after Read changes neither what the same reader reads next nor what another does
 //   - position: one is returned after the last record at the latest, none is empty, and it stays as it is until the
 //     next Read
-//   - resume: a reader opened at a position reads exactly what comes after it
-//   - ack: Ack beside Read works
 //   - redeliver: what was read and not acknowledged is read again by the next reader
-//   - cancel: Read and Next return when ctx ends
+//   - cancel: Read returns when ctx ends
+//   - memory: what happens to a batch after Read changes neither what the same reader reads next nor what another does
+//   - resume: a reader opened at a position reads exactly what comes after it
+//   - ack: Ack works beside Read, also one that waits
 //   - finish: after Finish, Read ends with io.EOF behind what is there
 //   - lag: a lag that isn't known is negative, not 0
 //   - close: a reader closes without a Read, and after the end
@@ -67,12 +67,12 @@ func TestSource[T any](ctx context.Context, c SourceCase[T]) error {
 			{"read", (*sourceRun[T]).ruleRead},
 			{"eof", (*sourceRun[T]).ruleEOF},
 			{"full", (*sourceRun[T]).ruleFull},
-			{"memory", (*sourceRun[T]).ruleMemory},
 			{"position", (*sourceRun[T]).rulePosition},
-			{"resume", (*sourceRun[T]).ruleResume},
-			{"ack", (*sourceRun[T]).ruleAck},
 			{"redeliver", (*sourceRun[T]).ruleRedeliver},
 			{"cancel", (*sourceRun[T]).ruleCancel},
+			{"memory", (*sourceRun[T]).ruleMemory},
+			{"resume", (*sourceRun[T]).ruleResume},
+			{"ack", (*sourceRun[T]).ruleAck},
 			{"finish", (*sourceRun[T]).ruleFinish},
 			{"lag", (*sourceRun[T]).ruleLag},
 			{"close", (*sourceRun[T]).ruleClose},

@@ -6,13 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
-	"strings"
 	"sync/atomic"
 
 	"github.com/bohica-labs/dataweaver"
 	"github.com/bohica-labs/dataweaver/internal/durable"
-	"github.com/bohica-labs/dataweaver/retry"
 )
 
 // reader reads the files of one split, one after the other.
@@ -41,7 +38,7 @@ var _ weaver.LagReporter = (*reader[int])(nil)
 
 // Lag implements weaver.LagReporter: what the files held when they were opened and was not read. How many records that is nobody knows.
 func (r *reader[T]) Lag() weaver.Lag {
-	return weaver.Lag{Records: -1, Bytes: max(r.behind.Load(), 0), Time: -1}
+	return weaver.Lag{Records: -1, Bytes: r.behind.Load(), Time: -1}
 }
 
 func (r *reader[T]) drop(f frame) {
@@ -70,7 +67,7 @@ func (r *reader[T]) Read(ctx context.Context, b *weaver.Batch[T]) (weaver.Positi
 		if err := r.close(); err != nil {
 			return nil, fmt.Errorf("%s: %w", r.file, err)
 		}
-		if err := r.openNext(); err != nil {
+		if err := r.openNext(ctx); err != nil {
 			return nil, fmt.Errorf("%s: %w", r.file, err)
 		}
 	}
@@ -155,7 +152,7 @@ var errContinued = errors.New("the last record of the file had no line end when 
 // rejectedBytes is what a dead letter has of a record that is too long.
 const rejectedBytes = 1 << 10
 
-// skipLine rejects the record with which in.data begins and goes on to the next line, in the memory that is there.
+// skipLine rejects the record with which in.data begins and goes on to the next line.
 func (r *reader[T]) skipLine(ctx context.Context, b *weaver.Batch[T], why error) error {
 	data := r.in.data()
 	n := bytes.IndexByte(data, '\n')
@@ -163,6 +160,11 @@ func (r *reader[T]) skipLine(ctx context.Context, b *weaver.Batch[T], why error)
 		n = len(data)
 	}
 	r.reject(b, data[:min(n, rejectedBytes)], why)
+	return r.discardLine(ctx)
+}
+
+// discardLine goes on to the next line, in the memory that is there.
+func (r *reader[T]) discardLine(ctx context.Context) error {
 	for {
 		data := r.in.data()
 		if n := bytes.IndexByte(data, '\n'); n >= 0 {
@@ -186,9 +188,12 @@ func (r *reader[T]) position(done bool) weaver.Position {
 		p.print = fingerprintOf(r.head[:p.offset])
 	}
 	r.encoded = p.append(r.encoded[:0])
-	r.behind.Store(max(r.size-r.in.offset, 0) + max(r.later, 0))
+	r.measure()
 	return r.encoded
 }
+
+// measure notes how much is left.
+func (r *reader[T]) measure() { r.behind.Store(max(r.size-r.in.offset, 0) + max(r.later, 0)) }
 
 func (r *reader[T]) close() error {
 	f := r.current

@@ -2,6 +2,7 @@ package file
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -13,7 +14,7 @@ import (
 )
 
 // start opens the file that a position is about, or the first one.
-func (r *reader[T]) start(at weaver.Lane) error {
+func (r *reader[T]) start(ctx context.Context, at weaver.Lane) error {
 	var p position
 	if at.Position != nil {
 		var err error
@@ -34,7 +35,7 @@ func (r *reader[T]) start(at weaver.Lane) error {
 		if len(r.files) == 0 {
 			return errNoMatch
 		}
-		return r.openNext()
+		return r.openNext(ctx)
 	}
 	i, there := slices.BinarySearchFunc(r.files, p.name, func(f found, name string) int { return strings.Compare(f.name, name) })
 	for _, f := range r.files[:i] {
@@ -45,21 +46,23 @@ func (r *reader[T]) start(at weaver.Lane) error {
 	r.next = i
 	switch {
 	case there:
-		return r.openAt(p)
+		return r.openAt(ctx, p)
 	case !p.done:
 		return retry.Fatal(fmt.Errorf("%q, which was read up to byte %d, is gone: put it back, or remove the checkpoint to begin anew", p.name, p.offset))
 	case i < len(r.files): // it was read to the end, and tidied away since
-		return r.openNext()
+		return r.openNext(ctx)
 	}
 	r.done = true
 	r.encoded = slices.Clone(at.Position)
 	return nil
 }
 
-func (r *reader[T]) openNext() error { return r.openAt(position{name: r.files[r.next].name, line: 1}) }
+func (r *reader[T]) openNext(ctx context.Context) error {
+	return r.openAt(ctx, position{name: r.files[r.next].name, line: 1})
+}
 
 // openAt opens the file r.next, to be read from p on.
-func (r *reader[T]) openAt(p position) error {
+func (r *reader[T]) openAt(ctx context.Context, p position) error {
 	path := r.files[r.next].path
 	r.next++
 	// Before it is opened: opening a pipe would block.
@@ -75,15 +78,16 @@ func (r *reader[T]) openAt(p position) error {
 		return advice(err, "check the path, and the folder the program runs in")
 	}
 	r.current = f
-	if err := r.begin(p, path); err != nil {
+	if err := r.begin(ctx, p, path); err != nil {
 		r.current = nil
 		return errors.Join(err, f.Close())
 	}
+	r.measure()
 	return nil
 }
 
 // begin makes the open file ready to be read from p on.
-func (r *reader[T]) begin(p position, path string) error {
+func (r *reader[T]) begin(ctx context.Context, p position, path string) error {
 	info, err := r.current.Stat()
 	if err != nil {
 		return err
@@ -108,7 +112,7 @@ func (r *reader[T]) begin(p position, path string) error {
 	}
 	r.in.reset(r.current, 0)
 	r.line = 1
-	if err := r.preamble(path); err != nil {
+	if err := r.preamble(ctx, path); err != nil {
 		return err
 	}
 	if p.offset <= r.in.offset {
@@ -117,15 +121,15 @@ func (r *reader[T]) begin(p position, path string) error {
 	if err := r.seek(p.offset, p.line); err != nil {
 		return err
 	}
-	return r.joined(p)
+	return r.joined(ctx, p)
 }
 
 // preamble reads what comes before the first record: a byte order mark, a header.
-func (r *reader[T]) preamble(path string) error {
+func (r *reader[T]) preamble(ctx context.Context, path string) error {
 	const mark = "\ufeff"
 	if r.format.bom && bytes.HasPrefix(r.head, []byte(mark)) {
 		for len(r.in.data()) < len(mark) {
-			if err := r.in.more(); err != nil {
+			if err := r.more(ctx); err != nil {
 				return err
 			}
 		}
@@ -136,7 +140,7 @@ func (r *reader[T]) preamble(path string) error {
 		return r.format.decoder.begin(nil)
 	}
 	first := r.in.offset
-	if err := r.beginWith(use, path); err != nil {
+	if err := r.beginWith(ctx, use, path); err != nil {
 		return err
 	}
 	if use == firstRecord { // which is a record all the same
@@ -154,7 +158,7 @@ func (r *reader[T]) seek(offset, line int64) error {
 }
 
 // beginWith gives the decoder the first record.
-func (r *reader[T]) beginWith(use headerUse, path string) error {
+func (r *reader[T]) beginWith(ctx context.Context, use headerUse, path string) error {
 	for {
 		data := r.in.data()
 		f, ok := r.format.framing.next(data, r.in.eof)
@@ -166,7 +170,9 @@ func (r *reader[T]) beginWith(use headerUse, path string) error {
 		case ok && f.blank, ok && f.bad != nil && use == firstRecord && !long:
 			r.drop(f)
 		case long && use == firstRecord:
-			return r.format.decoder.begin(nil)
+			if err := r.discardLine(ctx); err != nil {
+				return err
+			}
 		case long:
 			return fail(data, r.tooLong())
 		case ok && f.bad != nil:
@@ -180,7 +186,7 @@ func (r *reader[T]) beginWith(use headerUse, path string) error {
 		case r.in.eof:
 			return r.format.decoder.begin(nil)
 		default:
-			if err := r.in.more(); err != nil {
+			if err := r.more(ctx); err != nil {
 				return err
 			}
 		}
@@ -189,7 +195,7 @@ func (r *reader[T]) beginWith(use headerUse, path string) error {
 
 // joined looks at how the file goes on behind a record that was its last one and had no line end. A line end that came later belongs to it. Anything else has
 // made another record of it, and what came is rejected.
-func (r *reader[T]) joined(p position) error {
+func (r *reader[T]) joined(ctx context.Context, p position) error {
 	last := []byte{0}
 	if _, err := r.current.ReadAt(last, p.offset-1); err != nil {
 		return err
@@ -198,7 +204,7 @@ func (r *reader[T]) joined(p position) error {
 		return nil
 	}
 	for len(r.in.data()) < 2 && !r.in.eof {
-		if err := r.in.more(); err != nil {
+		if err := r.more(ctx); err != nil {
 			return err
 		}
 	}

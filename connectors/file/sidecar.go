@@ -67,7 +67,12 @@ func (s sidecar) encode() []byte {
 	out = binary.BigEndian.AppendUint32(out, 0)
 	out = binary.BigEndian.AppendUint64(out, uint64(len(s.envelope)))
 	out = append(append(append(out, s.pipeline...), s.split...), s.envelope...)
-	return binary.BigEndian.AppendUint32(out, crc32.Checksum(out, crc32.MakeTable(crc32.Castagnoli)))
+	return sealed(out)
+}
+
+// sealed appends the checksum of all that is there.
+func sealed(body []byte) []byte {
+	return binary.BigEndian.AppendUint32(body, crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli)))
 }
 
 // decodeSidecar reads what encode made, and refuses everything else.

@@ -16,7 +16,7 @@ import (
 
 // OpenReader implements weaver.Source. A file that is missing, a pattern that matches none, a folder, a file that may not be read, one that took the place of
 // the file that at.Position is about: all these are fatal.
-func (f *File[T]) OpenReader(_ context.Context, at weaver.Lane) (weaver.Reader[T], error) {
+func (f *File[T]) OpenReader(ctx context.Context, at weaver.Lane) (weaver.Reader[T], error) {
 	made, err := f.open()
 	if err != nil {
 		return nil, err
@@ -27,7 +27,7 @@ func (f *File[T]) OpenReader(_ context.Context, at weaver.Lane) (weaver.Reader[T
 		maxBytes: or(f.MaxRecordBytes, defaultRecordBytes),
 		in:       input{chunk: or(f.chunk, readBytes)},
 	}
-	if err := r.start(at); err != nil {
+	if err := r.start(ctx, at); err != nil {
 		return nil, fmt.Errorf("%s: %w", f, err)
 	}
 	return r, nil
