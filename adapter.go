@@ -96,7 +96,7 @@ func (s *recordStage[In, Out]) run(ctx context.Context, in *Batch[In], out *Emit
 		ok, err := s.f(ctx, out.mem, &in.Records[i], slot)
 		if ok && err == nil {
 			if out.traced {
-				out.from = append(out.from, int32(i)) //nolint:gosec // a batch holds fewer than 2^31 records
+				out.from = append(out.from, int32(i))
 			}
 			made++
 			continue

@@ -30,9 +30,9 @@ type engine[In, Out any] struct {
 	queue    bool // the source is a Queue
 	maxUnits int  // a lane
 
-	reading     context.Context // ends reading: the caller's ctx, or a failure
+	reading     context.Context //nolint:containedctx // of the Run: the caller's, ended also by a failure
 	stopReading context.CancelCauseFunc
-	working     context.Context // outlives reading by StopTimeout
+	working     context.Context //nolint:containedctx // of the Run: outlives reading by StopTimeout
 	stopWorking context.CancelCauseFunc
 	wg          sync.WaitGroup // of all goroutines but the ticker and the watchdog
 	background  sync.WaitGroup // of those
@@ -167,8 +167,10 @@ func (e *engine[In, Out]) watchStop() {
 	select {
 	case <-e.done:
 	case <-t.C:
-		e.note(&Error{Pipeline: e.cfg.name, Stage: StageWrite, Connector: connectorName(e.p.Sink), Index: -1,
-			Err: fmt.Errorf("%w (%v)", ErrStopTimeout, e.cfg.stopTimeout)})
+		e.note(&Error{
+			Pipeline: e.cfg.name, Stage: StageWrite, Connector: connectorName(e.p.Sink), Index: -1,
+			Err: fmt.Errorf("%w (%v)", ErrStopTimeout, e.cfg.stopTimeout),
+		})
 		e.stopWorking(ErrStopTimeout)
 		e.inFlight.wake()
 		for _, l := range e.openLanes() {

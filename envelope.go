@@ -22,13 +22,6 @@ func (m *mark) set(o *mark) {
 	m.has, m.ordinal, m.seq = o.has, o.ordinal, o.seq
 }
 
-func (m *mark) position() Position {
-	if !m.has {
-		return nil
-	}
-	return m.pos
-}
-
 // clone returns a position of its own, nil where there is none.
 func (m *mark) clone() Position {
 	if !m.has {

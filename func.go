@@ -113,7 +113,7 @@ func (r *seqReader[T]) Read(ctx context.Context, b *Batch[T]) (Position, error) 
 		}
 		x := b.Add()
 		x.Value = v
-		x.Seq = int64(r.n) //nolint:gosec // a count of records
+		x.Seq = int64(r.n)
 		r.n++
 	}
 	r.pos = binary.AppendUvarint(r.pos[:0], r.n)

@@ -23,7 +23,7 @@ func isNil(v any) bool {
 		return true
 	}
 	r := reflect.ValueOf(v)
-	switch r.Kind() { //nolint:exhaustive // the kinds that can be nil
+	switch r.Kind() {
 	case reflect.Pointer, reflect.Func, reflect.Map, reflect.Chan, reflect.Interface, reflect.Slice:
 		return r.IsNil()
 	default:

@@ -419,6 +419,6 @@ func (e *Emitter[T]) insert(more []made[T]) {
 	e.out.Records, e.from = e.out.Records[:0], e.from[:0]
 	for _, m := range all {
 		e.out.Records = append(e.out.Records, m.record)
-		e.from = append(e.from, int32(m.from)) //nolint:gosec // a batch holds fewer than 2^31 records
+		e.from = append(e.from, int32(m.from))
 	}
 }

@@ -91,7 +91,7 @@ func (e *Emitter[T]) Fail(from int, err error) { e.fail(failure{from: from, err:
 
 func (e *Emitter[T]) fail(f failure) {
 	if f.from >= e.inputs || f.err == nil {
-		e.misused(fmt.Errorf("Emitter.Fail(%d, %v) in a batch of %d", f.from, f.err, e.inputs))
+		e.misused(fmt.Errorf("Emitter.Fail(%d) in a batch of %d: %w", f.from, e.inputs, f.err))
 		return
 	}
 	e.fails = append(e.fails, f)
@@ -127,7 +127,7 @@ func (e *Emitter[T]) link(from int) {
 		}
 		e.trace()
 	}
-	e.from = append(e.from, int32(max(from, -1))) //nolint:gosec // a batch holds fewer than 2^31 records
+	e.from = append(e.from, int32(max(from, -1)))
 }
 
 // trace writes down the identity that held so far.
@@ -138,7 +138,7 @@ func (e *Emitter[T]) trace() {
 	e.traced = true
 	e.from = e.from[:0]
 	for i := range e.out.Records {
-		e.from = append(e.from, int32(i)) //nolint:gosec // a batch holds fewer than 2^31 records
+		e.from = append(e.from, int32(i))
 	}
 }
 

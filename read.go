@@ -227,8 +227,10 @@ func (l *lane[In, Out]) tallyRead(u *unit[In, Out], w stopwatch) {
 
 func (l *lane[In, Out]) tellRead(u *unit[In, Out], w stopwatch) {
 	if f := l.e.obs.Batch; f != nil {
-		f(BatchInfo{Pipeline: l.e.cfg.name, Split: l.split.ID, Stage: StageRead, Records: u.inputs,
-			Bytes: u.in.arena.used + u.in.weight, Duration: w.read - w.start, Timed: w.on})
+		f(BatchInfo{
+			Pipeline: l.e.cfg.name, Split: l.split.ID, Stage: StageRead, Records: u.inputs,
+			Bytes: u.in.arena.used + u.in.weight, Duration: w.read - w.start, Timed: w.on,
+		})
 	}
 }
 

@@ -240,11 +240,11 @@ func (u *unit[In, Out]) scatter(seed maphash.Seed) {
 		r := &u.view.Records[i]
 		k := keyless
 		if r.Key != nil {
-			k = int(maphash.Bytes(seed, r.Key) % n) //nolint:gosec // less than n, which was an int
+			k = int(maphash.Bytes(seed, r.Key) % n)
 		}
 		p := &u.parts[k]
 		p.own = append(p.own, *r)
-		p.index = append(p.index, int32(i)) //nolint:gosec // a batch holds fewer than 2^31 records
+		p.index = append(p.index, int32(i))
 	}
 }
 

@@ -199,7 +199,7 @@ func splitState(state []byte) (a, b []byte, err error) {
 		return nil, nil, fmt.Errorf("state of weaver.Then has version %d, this release reads %d", state[0], stateVersion)
 	}
 	n, k := binary.Uvarint(state[1:])
-	if k <= 0 || n > uint64(len(state)-1-k) { //nolint:gosec // never negative: Uvarint read k bytes of it
+	if k <= 0 || n > uint64(len(state)-1-k) {
 		return nil, nil, errors.New("state of weaver.Then is cut short")
 	}
 	rest := state[1+k:]

@@ -137,7 +137,7 @@ func (r *storeRun) ruleRoundTrip(ctx context.Context) error {
 }
 
 func (r *storeRun) ruleVersion(ctx context.Context) error {
-	for v := range checkpoint.Version(20) {
+	for v := range checkpoint.Version(5) {
 		if err := r.save(ctx, "k", fmt.Sprint(v), v); err != nil { // the same value or another: it is a save
 			return err
 		}
@@ -191,7 +191,7 @@ func (r *storeRun) ruleKeys(ctx context.Context) error {
 		if err := r.holds(ctx, key, "", 0); err != nil {
 			return fmt.Errorf("after Saves of other keys: %w", err)
 		}
-		for v := range checkpoint.Version(i%3 + 1) {
+		for v := range checkpoint.Version(i%2 + 1) {
 			if err := r.save(ctx, key, "of "+key, v); err != nil {
 				return err
 			}
@@ -201,7 +201,7 @@ func (r *storeRun) ruleKeys(ctx context.Context) error {
 		return err
 	}
 	for i, key := range keys {
-		if err := r.holds(ctx, key, "of "+key, checkpoint.Version(i%3+1)); err != nil {
+		if err := r.holds(ctx, key, "of "+key, checkpoint.Version(i%2+1)); err != nil {
 			return err
 		}
 	}
