@@ -273,6 +273,7 @@ func (l *lane[In, Out]) failLocked(err error, d damage) {
 		l.stop(err)
 	}
 	l.cond.Broadcast()
+	l.e.inFlight.wake() // what it waits for may be held by units that only it can give up
 }
 
 // failIn fails the lane if it hasn't been opened again since.

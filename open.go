@@ -190,7 +190,10 @@ func (l *lane[In, Out]) openStage(at Lane) error {
 	}
 	l.snapshots, _ = As[Snapshotter](s)
 	if l.snapshots != nil && l.staging == nil {
-		l.staging, l.resting = newGate(), true
+		l.resting = true
+		l.mu.Lock() // the ticker looks for it
+		l.staging = newGate()
+		l.mu.Unlock()
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package weaver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 )
 
@@ -90,7 +91,10 @@ func (e *Emitter[T]) Emit(from int, r Record[T]) {
 func (e *Emitter[T]) Fail(from int, err error) { e.fail(failure{from: from, err: err}) }
 
 func (e *Emitter[T]) fail(f failure) {
-	if f.from >= e.inputs || f.err == nil {
+	if f.err == nil {
+		f.err = errors.New("the stage failed this record and didn't say why")
+	}
+	if f.from >= e.inputs {
 		e.misused(fmt.Errorf("Emitter.Fail(%d) in a batch of %d: %w", f.from, e.inputs, f.err))
 		return
 	}

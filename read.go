@@ -109,7 +109,7 @@ func (l *lane[In, Out]) take() *unit[In, Out] {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for {
+	for hurried := false; ; {
 		if l.failure != nil || l.reading.Err() != nil {
 			return nil
 		}
@@ -127,9 +127,16 @@ func (l *lane[In, Out]) take() *unit[In, Out] {
 			if l.units < e.maxUnits {
 				return l.another()
 			}
-			e.hurry() // whoever collects a batch for BatchDelay must not wait for records that can't come
+			if !hurried { // whoever collects a batch for BatchDelay must not wait for records that can't come
+				l.mu.Unlock() // hurry locks lanes, this one too
+				e.hurry()
+				l.mu.Lock()
+				hurried = true
+				continue
+			}
 		}
 		l.cond.Wait()
+		hurried = false
 	}
 }
 

@@ -236,6 +236,12 @@ func (u *unit[In, Out]) scatter(seed maphash.Seed) {
 	n := uint64(len(u.parts))
 	keyless := u.turn % len(u.parts)
 	u.turn++
+	if room := 3*len(u.view.Records)/(2*len(u.parts)) + 1; cap(u.parts[0].own) == 0 {
+		for i := range u.parts {
+			u.parts[i].own = make([]Record[Out], 0, room)
+			u.parts[i].index = make([]int32, 0, room)
+		}
+	}
 	for i := range u.view.Records {
 		r := &u.view.Records[i]
 		k := keyless

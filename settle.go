@@ -392,15 +392,18 @@ func (e *engine[In, Out]) roundForAll(b *retry.Backoff) {
 // tickLanes gives stages with state a tick, commits for lanes that are idle, and tells how far each lane is.
 func (e *engine[In, Out]) tickLanes() {
 	for _, l := range e.openLanes() {
-		if l.staging != nil && l.is(&l.isOpen) {
+		l.mu.Lock()
+		staging, open := l.staging, l.isOpen
+		l.mu.Unlock()
+		if staging != nil && open {
 			l.wantTick.Store(true)
-			if l.staging.tryLock() {
+			if staging.tryLock() {
 				if !l.resting && l.wantTick.CompareAndSwap(true, false) && !l.hasFailed() {
 					if err := l.tickLocked(false); err != nil {
 						l.fail(err, soft)
 					}
 				}
-				l.staging.unlock()
+				staging.unlock()
 			}
 		}
 		l.mu.Lock()

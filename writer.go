@@ -180,13 +180,18 @@ func (w *writer[In, Out]) enqueue(p *part[In, Out]) {
 		w.cond.Broadcast()
 	case first:
 		w.rush = false
-		if w.alarm == nil {
-			w.alarm = time.AfterFunc(delay, w.hurry)
-		} else {
-			w.alarm.Reset(delay)
-		}
+		w.setAlarm()
 	}
 	w.mu.Unlock()
+}
+
+// setAlarm bounds how long what is queued waits for more. w.mu is held.
+func (w *writer[In, Out]) setAlarm() {
+	if w.alarm == nil {
+		w.alarm = time.AfterFunc(w.e.cfg.batchDelay, w.hurry)
+	} else {
+		w.alarm.Reset(w.e.cfg.batchDelay)
+	}
 }
 
 // hurry makes the goroutine write what is queued, however little.
@@ -270,7 +275,7 @@ func (w *writer[In, Out]) pop() *part[In, Out] {
 		w.tail = nil
 		w.rush = false
 	} else if w.e.cfg.batchDelay > 0 && !w.rush {
-		w.alarm.Reset(w.e.cfg.batchDelay)
+		w.setAlarm()
 	}
 	last.next = nil
 	for p := group; p != nil; p = p.next {

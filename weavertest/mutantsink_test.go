@@ -34,9 +34,6 @@ func (s *labSink) OpenWriter(_ context.Context, at weaver.Lane) (weaver.Writer[[
 		s.durable = nil
 	}
 	w := &labWriter{s: s, id: at.Split.ID, first: s.open == 1}
-	if s.bug == "one envelope for all" {
-		w.id = ""
-	}
 	switch {
 	case s.bug == "leaks":
 		go func() { <-s.stuck }()
@@ -121,6 +118,14 @@ func (w *labWriter) save() {
 	w.staged = nil
 }
 
+// shelf is where the envelope is.
+func (w *labWriter) shelf() string {
+	if w.s.bug == "one envelope for all" {
+		return ""
+	}
+	return w.id
+}
+
 func (w *labWriter) Due() bool { return false }
 
 func (w *labWriter) Flush(context.Context) error {
@@ -136,7 +141,7 @@ func (w *labWriter) Restore(context.Context) ([]byte, error) {
 	defer w.s.mu.Unlock()
 	w.s.owner[w.id]++
 	w.owner = w.s.owner[w.id]
-	e := w.s.envelope[w.id]
+	e := w.s.envelope[w.shelf()]
 	switch {
 	case w.s.bug == "first envelope is empty" && e == nil:
 		return []byte{}, nil
@@ -169,8 +174,8 @@ func (w *labWriter) Commit(_ context.Context, envelope []byte) error {
 	if w.s.bug != "keeps the envelope" {
 		envelope = slices.Clone(envelope)
 	}
-	if w.s.bug != "envelope once" || w.s.envelope[w.id] == nil {
-		w.s.envelope[w.id] = envelope
+	if w.s.bug != "envelope once" || w.s.envelope[w.shelf()] == nil {
+		w.s.envelope[w.shelf()] = envelope
 	}
 	return nil
 }

@@ -35,22 +35,20 @@ func (r *sinkRun[T]) ruleWrite(ctx context.Context) error {
 
 func (r *sinkRun[T]) ruleEmpty(ctx context.Context) error {
 	return r.with(ctx, "a", false, func(w opened[T], _ []byte) error {
-		for _, n := range []int{0, 0, 1, 1} {
-			if err := r.write(ctx, w, 0, 0); err != nil {
-				return err
-			}
-			if n == 0 {
-				continue
-			}
-			if err := w.settle(ctx, "e"); err != nil {
+		for _, n := range []int{0, 0, 1, 0} {
+			if err := r.write(ctx, w, 0, n); err != nil {
 				return err
 			}
 		}
-		return r.holds(ctx, nil)
+		if err := w.settle(ctx, "e"); err != nil {
+			return err
+		}
+		return r.holds(ctx, r.records(0, 1))
 	})
 }
 
 func (r *sinkRun[T]) ruleMemory(ctx context.Context) error {
+	r.scribbles = true
 	err := r.with(ctx, "a", false, func(w opened[T], _ []byte) error {
 		for i := range 5 {
 			if err := r.write(ctx, w, i, i+1); err != nil {
@@ -227,23 +225,36 @@ func (r *sinkRun[T]) ruleCancel(ctx context.Context) error {
 
 func (r *sinkRun[T]) ruleConcurrent(ctx context.Context) error {
 	const writers, each = 4, 25
+	var open []opened[T]
 	errs := make([]error, writers)
-	var wg sync.WaitGroup
 	for i := range writers {
-		wg.Go(func() {
-			mine := *r
-			mine.batch = nil
-			errs[i] = mine.with(ctx, strconv.Itoa(i), false, func(w opened[T], _ []byte) error {
-				for n := i * each; n < (i+1)*each; n += 5 {
-					if err := mine.write(ctx, w, n, n+5); err != nil {
-						return err
-					}
-				}
-				return w.settle(ctx, "e")
-			})
-		})
+		w, _, err := r.restored(ctx, strconv.Itoa(i), false)
+		if err != nil {
+			errs[i] = fmt.Errorf("when %d are open: %w", i, err)
+			break
+		}
+		open = append(open, w)
 	}
-	wg.Wait()
+	if len(open) == writers {
+		var wg sync.WaitGroup
+		for i, w := range open {
+			wg.Go(func() {
+				mine := *r // with a batch of its own
+				for n := i * each; n < (i+1)*each && errs[i] == nil; n += 5 {
+					errs[i] = mine.write(ctx, w, n, n+5)
+				}
+				if errs[i] == nil {
+					errs[i] = w.settle(ctx, "e")
+				}
+			})
+		}
+		wg.Wait()
+	}
+	for i, w := range open {
+		if err := w.Close(); err != nil && errs[i] == nil {
+			errs[i] = fmt.Errorf("Close: %w", err)
+		}
+	}
 	for _, err := range errs {
 		if err != nil {
 			return fmt.Errorf("one of %d writers at once: %w", writers, err)

@@ -87,6 +87,8 @@ type sinkRun[T any] struct {
 	sink    weaver.Sink[T]
 	durable func(context.Context) ([]weaver.Record[T], error)
 	batch   *weaver.Batch[T] // one for all: memory is used again as the engine does
+
+	scribbles bool // batches are overwritten after Write
 }
 
 // opened is a writer with what it can do.
@@ -154,7 +156,7 @@ func (r *sinkRun[T]) with(ctx context.Context, split string, resume bool, f func
 	return err
 }
 
-// write writes records from..to in one batch, and overwrites the batch after it.
+// write writes records from..to in one batch.
 func (r *sinkRun[T]) write(ctx context.Context, w opened[T], from, to int) error {
 	if r.batch == nil {
 		r.batch = weaver.NewBatch[T](0, 0)
@@ -166,7 +168,9 @@ func (r *sinkRun[T]) write(ctx context.Context, w opened[T], from, to int) error
 	if err := w.Write(ctx, r.batch); err != nil {
 		return fmt.Errorf("Write of %d records: %w", to-from, err)
 	}
-	scribble(r.batch)
+	if r.scribbles {
+		scribble(r.batch)
+	}
 	return nil
 }
 

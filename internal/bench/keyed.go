@@ -15,7 +15,7 @@ func keyedWriters() scenario {
 	return scenario{
 		name:     "keyed-writers",
 		what:     "a sink of 1 ms a batch with 8 Writers, in order per key, against the same pipeline with 1",
-		records:  800 * 512,
+		records:  1600 * 512,
 		bars:     []bar{speedAtLeast(6)},
 		ours:     func(n int) (outcome, error) { return runKeyed(n, 8) },
 		baseline: func(n int) (outcome, error) { return runKeyed(n, 1) },
