@@ -17,8 +17,9 @@ type careful struct {
 
 // skip is a culprit that was dead-lettered: the lane goes on at to if it is found at from.
 type skip struct {
-	from Position
-	to   mark
+	from  Position
+	to    mark
+	tried bool
 }
 
 // suspect makes the lane look, once it has recovered, for the record behind err among so many since the checkpoint.
@@ -33,8 +34,10 @@ func (l *lane[In, Out]) suspect(records int64, err error) {
 func (l *lane[In, Out]) lookCloser() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.skip != nil {
-		return true
+	if s := l.skip; s != nil {
+		first := !s.tried // where moving the checkpoint fails, that is an outage as any other
+		s.tried = true
+		return first
 	}
 	if l.culprit == nil {
 		return false

@@ -148,14 +148,14 @@ func (d *deadLetters[In, Out]) write(l *lane[In, Out], part any, rejected []Reje
 		if err := d.writeAll(l, rejected[from:to]); err != nil {
 			return err
 		}
+		if d.flusher != nil {
+			d.dirty[l] = l.epochNow()
+			d.any.Store(true)
+		}
 		from = to
 	}
-	if d.flusher != nil {
-		d.dirty[l] = l.epochNow()
-		d.any.Store(true)
-		if d.flusher.Due() {
-			_ = d.flushLocked() // lanes it concerns, perhaps this one, have been failed
-		}
+	if d.flusher != nil && d.flusher.Due() {
+		_ = d.flushLocked() // lanes it concerns, perhaps this one, have been failed
 	}
 	return nil
 }

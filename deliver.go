@@ -46,8 +46,15 @@ func (w *writer[In, Out]) deliver(group *part[In, Out], records []Record[Out], f
 	}
 	r := repair[In, Out]{w: w, attempts: make(map[origin[In, Out]]int)}
 	if err := r.run(todo, err); err != nil {
+		harm := broken
+		if w.checkpointer != nil { // what of records is staged must not be committed with a position before it
+			harm = lost
+			if cerr := w.closeWriter(); cerr != nil {
+				w.e.cfg.log.Warn("closing failed", "stage", StageWrite, "err", cerr)
+			}
+		}
 		for p := group; p != nil; p = p.next {
-			p.unit.lane.fail(err, broken)
+			p.unit.lane.fail(err, harm)
 		}
 		return false
 	}

@@ -43,6 +43,7 @@ type engine[In, Out any] struct {
 	opening  gate // the first lane finds out what kind of Writer the sink has
 	perLane  atomic.Bool
 	known    atomic.Bool // perLane has been found out
+	buffers  atomic.Bool // shared Writers are Flushers
 	writers  []*writer[In, Out]
 	letters  *deadLetters[In, Out]
 	inFlight budget

@@ -4,16 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	weaver "github.com/bohica-labs/dataweaver"
 	"github.com/bohica-labs/dataweaver/retry"
 	"github.com/bohica-labs/dataweaver/weavertest"
-	"github.com/stretchr/testify/require"
 )
 
 // script is a sink whose writers say what they are told to, and note what they were given.
@@ -131,7 +133,6 @@ func outcome(t *testing.T, err error) (each map[int]retry.Class, rolledBack bool
 	return each, partial.RolledBack, retry.ClassOf(partial.Err)
 }
 
-// fanout opens a writer of what make makes of two scripts.
 func openScripts(t *testing.T, sink weaver.Sink[int]) weaver.Writer[int] {
 	t.Helper()
 	w, err := sink.OpenWriter(t.Context(), weaver.Lane{})
@@ -259,8 +260,11 @@ func TestTeeWrite(t *testing.T) {
 				require.NoError(t, err)
 			}
 			log = nil
-			require.NoError(t, w.Write(t.Context(), batchOf(20, 21)), "nothing of the batch before is left")
-			require.Equal(t, []string{"a write [20 21]", "b write [20 21]"}, log)
+			a.answers = []func(*weaver.Batch[int]) error{say(named(nil, map[int]error{0: errBad}))}
+			b.answers = nil
+			each, _, _ := outcome(t, w.Write(t.Context(), batchOf(20, 21)))
+			require.Equal(t, map[int]retry.Class{0: retry.ClassUnmarked}, each)
+			require.Equal(t, []string{"a write [20 21]", "b write [21]"}, log, "nothing of the batch before is left")
 			require.NoError(t, w.Close())
 		})
 	}
@@ -505,6 +509,8 @@ func (f openerFunc) OpenWriter(context.Context, weaver.Lane) (weaver.Writer[int]
 	return f(), nil
 }
 
+var quiet = slog.New(slog.DiscardHandler)
+
 // upTo is the values from 0 up to n.
 func upTo(n int) []int {
 	values := make([]int, n)
@@ -586,7 +592,7 @@ func TestTeeLosesNothing(t *testing.T) {
 					p.DeadLetter = letters
 					p.BatchSize = 50
 					p.Retry = retry.Policy{Initial: 1, Max: 1}
-					p.Scribble = true
+					p.Scribble, p.Log = true, quiet
 					require.NoError(t, p.Run(t.Context()))
 					dead := make(map[int]bool)
 					for _, l := range letters.Values() {
@@ -642,7 +648,7 @@ func TestRouteLosesNothing(t *testing.T) {
 				p.DeadLetter = letters
 				p.BatchSize = 50
 				p.Retry = retry.Policy{Initial: 1, Max: 1}
-				p.Scribble = true
+				p.Scribble, p.Log = true, quiet
 				require.NoError(t, p.Run(t.Context()))
 				dead := make(map[int]bool)
 				for _, l := range letters.Values() {
@@ -679,7 +685,7 @@ func TestTeeKeepsOrderOfAKey(t *testing.T) {
 	first.Refuse = refuseOnce(31, 0)
 	second.Refuse = refuseOnce(13, 0)
 	p := weaver.Copy(src, weaver.Tee[int](first, second))
-	p.Retry = retry.Policy{Initial: 1, Max: 1}
+	p.Retry, p.Log = retry.Policy{Initial: 1, Max: 1}, quiet
 	p.BatchSize = 100
 	require.NoError(t, p.Run(t.Context()))
 	for _, s := range []*weavertest.Sink[int]{first, second} {
@@ -706,7 +712,7 @@ func TestTeeOfDeadLetters(t *testing.T) {
 		return true, nil
 	}), out)
 	p.DeadLetter = weaver.Tee[weaver.Rejected[int]](plain, buffered)
-	p.Retry = retry.Policy{Initial: 1, Max: 1}
+	p.Retry, p.Log = retry.Policy{Initial: 1, Max: 1}, quiet
 	require.NoError(t, p.Run(t.Context()))
 	for _, letters := range []*weavertest.DeadLetters[int]{plain, buffered} {
 		got := make(map[int]bool)

@@ -49,7 +49,7 @@ type lane[In, Out any] struct {
 	resting   bool        // no ticks from elsewhere: not open yet, or settling; guarded by staging
 	wantTick  atomic.Bool // the ticker found the stage at work
 	alert     atomic.Bool // failure, revoked or abandoned is set
-	nothing   bool        // nothing is in flight: it was seen, and only this goroutine can change it
+	nothing   bool        // nothing is in flight: it was seen, and only this goroutine can change it (not with state: there are ticks)
 	spared    *unit[In, Out]
 	stale     bool // the stage has changed since its last snapshot; guarded by staging
 
@@ -160,7 +160,7 @@ func (l *lane[In, Out]) waitToRecover(cause error) bool {
 	if e.stopping() || l.is(&l.revoked) {
 		return false
 	}
-	if err != nil {
+	if err != nil && isFinal(err) { // otherwise the lane has failed once more meanwhile
 		e.fail(e.wrap(info.Stage, e.p.Source, l, err))
 		return false
 	}
@@ -220,6 +220,7 @@ func (l *lane[In, Out]) once() error {
 	l.stop = cancel
 	l.epoch++
 	l.failure, l.broken, l.lost = nil, false, false
+	l.beginLocked() // what was accepted behind the checkpoint and is lost must not be saved while this lane opens
 	l.alert.Store(false)
 	if l.revoked {
 		cancel(nil)
@@ -228,7 +229,9 @@ func (l *lane[In, Out]) once() error {
 	defer l.close()
 	if err := l.open(); err != nil {
 		if ctx.Err() != nil && !isFinal(err) {
-			return nil // nothing was read: stopping is no failure
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			return l.failure // nothing was read: stopping is no failure
 		}
 		return err
 	}

@@ -11,11 +11,12 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	weaver "github.com/bohica-labs/dataweaver"
 	"github.com/bohica-labs/dataweaver/checkpoint"
 	"github.com/bohica-labs/dataweaver/retry"
 	"github.com/bohica-labs/dataweaver/weavertest"
-	"github.com/stretchr/testify/require"
 )
 
 // spoken is a source whose session says what the test tells it to. Its records are the splits' IDs.
@@ -359,7 +360,7 @@ func TestMergeRevokes(t *testing.T) {
 	p := weaver.Copy(weaver.Merge(map[string]weaver.Source[int]{"a": a, "b": b}), out)
 	p.BatchSize = 7
 	p.CheckpointInterval = time.Millisecond
-	p.Retry = retry.Policy{Initial: 1, Max: 1}
+	p.Retry, p.Log = retry.Policy{Initial: 1, Max: 1}, quiet
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- p.Run(ctx) }()
@@ -470,7 +471,7 @@ func TestMergeLosesNothing(t *testing.T) {
 	p := weaver.Copy(weaver.Merge(sources), out)
 	p.Require = weaver.ExactlyOnce
 	p.BatchSize = 20
-	p.Retry = retry.Policy{Initial: 1, Max: 1}
+	p.Retry, p.Log = retry.Policy{Initial: 1, Max: 1}, quiet
 	require.NoError(t, p.Run(t.Context()))
 	got := counts(out.Values())
 	require.Len(t, got, 3*n)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/bohica-labs/dataweaver/retry"
 )
@@ -26,13 +27,17 @@ func (l *lane[In, Out]) open() error {
 	if err := l.skipCulprit(); err != nil {
 		return err
 	}
-	at.State = l.durable.state
+	at.State = slices.Clone(l.durable.state)
 	if err := l.openStage(at); err != nil {
 		return e.wrap(StageProcess, e.p.Process, l, err)
 	}
 	if l.snapshots != nil && l.writer == nil && e.p.Checkpoint == nil {
 		return e.wrap(StageProcess, e.p.Process, l, retry.Fatal(errors.New(
 			"the stage keeps state and nothing keeps its snapshots: set Pipeline.Checkpoint")))
+	}
+	if l.snapshots != nil && e.queue {
+		return e.wrap(StageProcess, e.p.Process, l, retry.Fatal(errors.New(
+			"the stage keeps state, but the source is a queue: there is no position at which a snapshot could be kept")))
 	}
 	at.State = nil
 	if !e.queue {
@@ -45,7 +50,11 @@ func (l *lane[In, Out]) open() error {
 // itself from one opening to the next.
 func (l *lane[In, Out]) load() error {
 	e := l.e
-	if e.p.Checkpoint == nil || e.perLane.Load() || e.queue {
+	if e.queue {
+		l.forget() // the last position was its Reader's
+		return nil
+	}
+	if e.p.Checkpoint == nil || e.perLane.Load() {
 		l.begin(nil, nil, false)
 		return nil
 	}
@@ -94,6 +103,11 @@ func (l *lane[In, Out]) begin(pos Position, state []byte, found bool) {
 		l.durable.has = true
 		l.saved = true
 	}
+	l.beginLocked()
+}
+
+// beginLocked sets all marks to the durable checkpoint. l.mu is held.
+func (l *lane[In, Out]) beginLocked() {
 	l.readTo.set(&l.durable)
 	l.accepted.set(&l.durable)
 	l.snapped.set(&l.durable)
@@ -155,7 +169,7 @@ func (l *lane[In, Out]) openWriter(at Lane) error {
 		return e.wrap(StageCommit, e.p.Sink, l, retry.Fatal(err))
 	}
 	if e.queue {
-		pos, state = nil, nil
+		env = nil
 	}
 	l.begin(pos, state, env != nil)
 	if env == nil {
@@ -188,13 +202,13 @@ func (l *lane[In, Out]) openStage(at Lane) error {
 	if r, ok := s.(*recordStage[In, Out]); ok && r.value != nil && !r.drops {
 		_, l.placing = any((*Batch[In])(nil)).(*Batch[Out])
 	}
-	l.snapshots, _ = As[Snapshotter](s)
-	if l.snapshots != nil && l.staging == nil {
-		l.resting = true
-		l.mu.Lock() // the ticker looks for it
-		l.staging = newGate()
-		l.mu.Unlock()
+	snapshots, _ := As[Snapshotter](s)
+	l.mu.Lock() // the ticker looks at both
+	l.snapshots = snapshots
+	if snapshots != nil && l.staging == nil {
+		l.staging, l.resting = newGate(), true
 	}
+	l.mu.Unlock()
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package weaver
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,7 +14,7 @@ import (
 // forward processes u and sends it on, or hands it to the workers where processing is slow.
 func (l *lane[In, Out]) forward(u *unit[In, Out], w stopwatch) error {
 	e := l.e
-	if l.nothing && l.snapshots == nil && l.careful.limit == 0 && l.goesInline() {
+	if l.snapshots == nil && l.nothing && l.careful.limit == 0 && l.goesInline() {
 		return l.solo(u, w)
 	}
 	l.countRead(u, w)
@@ -24,7 +25,7 @@ func (l *lane[In, Out]) forward(u *unit[In, Out], w stopwatch) error {
 	}
 	l.mu.Lock()
 	l.push(u)
-	slow := l.clock.slow
+	slow := l.clock.slow || l.work != nil && l.unsent != u // while a worker has one in hand, the first stage may be its
 	if slow && l.snapshots == nil {
 		l.hand(u)
 		l.mu.Unlock()
@@ -137,7 +138,7 @@ func (u *unit[In, Out]) value(i int) *In {
 // stageSaw moves the point the stage's state is at.
 func (l *lane[In, Out]) stageSaw(u *unit[In, Out]) {
 	if u.inputs > 0 || u.has {
-		l.stale = l.stale || u.inputs > 0
+		l.stale = l.stale || u.inputs > 0 || u.has && !(l.readTo.has && bytes.Equal(l.readTo.pos, u.pos))
 		l.readTo.has = u.has
 		l.readTo.pos = append(l.readTo.pos[:0], u.pos...)
 	}

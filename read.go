@@ -100,7 +100,7 @@ func (l *lane[In, Out]) take() *unit[In, Out] {
 		e.hurry()
 		e.inFlight.wait(func() bool { return l.reading.Err() != nil })
 	}
-	if u := l.spared; u != nil && l.nothing && !l.alert.Load() {
+	if u := l.spared; u != nil && l.snapshots == nil && l.nothing && !l.alert.Load() {
 		if l.reading.Err() != nil {
 			return nil
 		}
@@ -125,7 +125,7 @@ func (l *lane[In, Out]) take() *unit[In, Out] {
 				return u
 			}
 			if l.units < e.maxUnits {
-				return l.another()
+				return l.another(l.lastCount)
 			}
 			if !hurried { // whoever collects a batch for BatchDelay must not wait for records that can't come
 				l.mu.Unlock() // hurry locks lanes, this one too
@@ -192,6 +192,11 @@ func (l *lane[In, Out]) underLimit(u *unit[In, Out]) bool {
 // makeRoom makes durable and acknowledges what there is: the origin waits for it.
 func (l *lane[In, Out]) makeRoom() error {
 	l.drain()
+	if l.snapshots != nil && !l.hasFailed() {
+		if err := l.takeSnapshot(); err != nil {
+			return err
+		}
+	}
 	l.mu.Lock()
 	before := l.acked.seq
 	l.mu.Unlock()
@@ -271,6 +276,9 @@ func (l *lane[In, Out]) settle(err error) error {
 	if cerr := l.checkpoint(); cerr != nil && err == nil {
 		err = cerr
 	}
+	if !l.exact && err == nil {
+		err = l.flushBehind(ended)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.failure != nil && err == nil {
@@ -281,6 +289,23 @@ func (l *lane[In, Out]) settle(err error) error {
 	}
 	return err
 }
+
+// flushBehind sees to what was accepted behind the last position, when the lane comes to its end: it is made durable all
+// the same. Where positions are kept, a split must not end like that.
+func (l *lane[In, Out]) flushBehind(ended bool) error {
+	e := l.e
+	if ended && !e.queue && (l.writer != nil || e.p.Checkpoint != nil) {
+		return l.readError(retry.Fatal(errors.New("the Reader ended the split behind its last position: there is none to save")))
+	}
+	if l.writer != nil {
+		return nil
+	}
+	e.rounds.lock()
+	defer e.rounds.unlock()
+	return ignoreOthers(e.flushAll())
+}
+
+func ignoreOthers(error) error { return nil } // an error of this lane has failed it
 
 // rest ends ticks from elsewhere, or lets them begin.
 func (l *lane[In, Out]) rest(resting bool) {
@@ -377,13 +402,13 @@ func (l *lane[In, Out]) advance() {
 // accept moves the accepted point over u. l.mu is held.
 func (l *lane[In, Out]) accept(u *unit[In, Out]) {
 	l.count += int64(u.inputs)
-	l.accepted.seq++
 	if u.has {
+		l.accepted.seq++
 		l.accepted.pos = append(l.accepted.pos[:0], u.pos...)
 		l.accepted.has = true
 		l.accepted.ordinal = l.count
 		l.exact = true
-	} else if u.inputs > 0 {
+	} else if u.inputs > 0 || len(u.view.Records) > 0 {
 		l.exact = false
 	}
 	if u.cut {

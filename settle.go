@@ -34,7 +34,7 @@ func (e *engine[In, Out]) kickRound() {
 // kickQueue asks for a round soon where the origin is a queue and nothing has to be flushed for it: what was taken
 // from a queue is acknowledged at once, not once an interval.
 func (e *engine[In, Out]) kickQueue() {
-	if e.queue && (e.perLane.Load() || e.writers[0].flusher == nil) {
+	if e.queue && (e.perLane.Load() || !e.buffers.Load()) {
 		e.kickRound()
 	}
 }
@@ -63,7 +63,7 @@ func (e *engine[In, Out]) round(only *lane[In, Out]) error {
 // notePoints notes what lanes have accepted: all of them where a flush serves all, otherwise the one.
 func (e *engine[In, Out]) notePoints(only *lane[In, Out]) []point[In, Out] {
 	lanes := []*lane[In, Out]{only}
-	if only == nil || e.writers[0].flusher != nil {
+	if only == nil || e.buffers.Load() {
 		lanes = e.openLanes()
 	}
 	points := make([]point[In, Out], 0, len(lanes))
@@ -254,7 +254,7 @@ func (l *lane[In, Out]) checkpoint() error {
 		defer w.release()
 		return l.commit(w, true)
 	}
-	if e.p.Checkpoint == nil && e.writers[0].flusher == nil && !e.letters.any.Load() {
+	if e.p.Checkpoint == nil && !e.buffers.Load() && !e.letters.any.Load() {
 		p, ok := l.pointToSave()
 		if !ok {
 			return nil

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	weaver "github.com/bohica-labs/dataweaver"
@@ -43,7 +44,7 @@ func (s simSink) OpenWriter(_ context.Context, at weaver.Lane) (weaver.Writer[si
 	x.owner = owner{w: w, name: fmt.Sprintf("writer of split %q", at.Split.ID)}
 	w.opened(x, x.name)
 	w.mu.Lock()
-	if !at.Resume && w.c.sink == sinkCheckpointer && w.saved[x.split] >= 0 {
+	if !at.Resume && w.c.sink != sinkCheckpointer && w.c.splits == 1 && w.saved[x.split] >= 0 { // a Checkpointer asks Restore
 		w.violate("%s: opened without Resume", x.name)
 	}
 	w.mu.Unlock()
@@ -131,7 +132,14 @@ func (x *simWriter) Write(ctx context.Context, b *weaver.Batch[simItem]) error {
 		items[i].Body = nil
 	}
 	if w.fails("write") {
-		x.take(items[:w.intn(len(items)+1)])
+		n := w.intn(len(items) + 1)
+		if k := slices.IndexFunc(items, func(x simItem) bool {
+			f := w.fate[x.Split][x.N]
+			return x.Sub == 0 && (f == fateWrite || f == fateWriteOut || f == fateWriteTwice)
+		}); k >= 0 {
+			n = min(n, k)
+		}
+		x.take(items[:n])
 		w.mu.Lock()
 		x.gone = true
 		w.mu.Unlock()
@@ -145,6 +153,7 @@ func (x *simWriter) refuse(items []simItem) error {
 	var bad []weaver.RecordError
 	var good []simItem
 	var poison error
+	again := false
 	for i := range items {
 		err := w.refusal(&items[i])
 		if err == nil {
@@ -153,6 +162,8 @@ func (x *simWriter) refuse(items []simItem) error {
 		}
 		if retry.ClassOf(err) == retry.ClassPoison {
 			poison = err
+		} else {
+			again = true // what is written again behind it would be staged twice: a Checkpointer rolls back
 		}
 		bad = append(bad, weaver.RecordError{Index: i, Err: err})
 	}
@@ -172,7 +183,7 @@ func (x *simWriter) refuse(items []simItem) error {
 			return &weaver.BatchError{Err: poison, RolledBack: true}
 		}
 	}
-	if w.c.style == styleRolledBack {
+	if w.c.style == styleRolledBack || w.c.sink == sinkCheckpointer && again {
 		return &weaver.BatchError{Records: bad, RolledBack: true}
 	}
 	if len(bad) > 1 { // any order

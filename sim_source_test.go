@@ -55,6 +55,7 @@ type simReader struct {
 	pos      []byte
 	given    map[int]bool
 	lastAck  int
+	revoking bool
 	givenUp  time.Time // the session has been told: no Ack any more
 	ackOwner owner
 	done     chan struct{}
@@ -99,7 +100,9 @@ func (s simSource) OpenReader(ctx context.Context, at weaver.Lane) (weaver.Reade
 		w.violate("%s: opened at the start, but %d is saved", name, w.saved[split])
 	}
 	r.from, r.txnEnd = r.at, r.at
-	if old := w.live[split]; old != nil && old.givenUp.IsZero() {
+	if old := w.live[split]; old != nil && old.revoking && old.givenUp.IsZero() {
+		old.givenUp = time.Now() // one change has taken the split and given it back
+	} else if old != nil && old.givenUp.IsZero() {
 		w.violate("%s: opened while another one is open", name)
 	}
 	w.live[split] = r
@@ -240,7 +243,7 @@ func (r simAckReader) Ack(_ context.Context, p weaver.Position) error {
 	n -= r.base
 	w.mu.Lock()
 	switch {
-	case !ok || !r.given[n]:
+	case !ok || !r.given[n] && (n != r.from || w.c.queue): // what it was opened at is its own as well
 		w.violate("%s: Ack of %d (%v), which this reader has not given", r.name, n, ok)
 	case n < r.lastAck:
 		w.violate("%s: Ack of %d after %d", r.name, n, r.lastAck)
@@ -323,6 +326,7 @@ func (s *simSession) Next(ctx context.Context) (weaver.Change, error) {
 				change.Revoke = append(change.Revoke, splitID(split))
 				if r := w.live[split]; r != nil {
 					s.pending = append(s.pending, r)
+					r.revoking = true
 				}
 				s.mine[split] = false
 				if w.rng.IntN(3) == 0 { // with another handle

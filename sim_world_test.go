@@ -218,6 +218,12 @@ func (c *simConfig) possible(r *rand.Rand) []fate {
 	return some
 }
 
+// condemns reports whether a record may be found by search: skipping it isn't acknowledged before a later one is read.
+func (c *simConfig) condemns() bool {
+	return slices.Contains(c.fates, fateStage) || slices.Contains(c.fates, fateFlush) ||
+		slices.Contains(c.fates, fateWrite) && c.sink != sinkPlain
+}
+
 // simWorld is what outlives a Run.
 type simWorld struct {
 	t    testing.TB
@@ -428,6 +434,10 @@ func (w *simWorld) checkState(who string, split, upTo int, state []byte) {
 		}
 	}
 	for k, n := range got {
+		if w.c.sink == sinkCheckpointer && w.counts[k] != n[1] {
+			w.violate("%s: at position %d of split %d the state has told %d of key %s, the sink was told %d", who, upTo, split, n[1], k, w.counts[k])
+			return
+		}
 		if want[k] != n[0] {
 			w.violate("%s: at position %d of split %d the state has %d of key %s, want %d", who, upTo, split, n[0], k, want[k])
 			return
@@ -525,7 +535,9 @@ func (w *simWorld) finish() {
 		if (c.store || c.sink == sinkCheckpointer) && !c.queue && w.saved[s] != c.n {
 			w.violate("the saved position of split %d is %d at the end, want %d", s, w.saved[s], c.n)
 		}
-		if c.acker && w.acked[s] != c.n {
+		// A position that became durable and was not acknowledged before the lane was opened again is acknowledged with the
+		// next one.
+		if c.acker && w.acked[s] != c.n && (c.queue || c.runs == 1 && c.faults == 0 && !c.rebalance && !c.condemns()) {
 			w.violate("the acknowledged position of split %d is %d at the end, want %d", s, w.acked[s], c.n)
 		}
 		for n := range c.n {
@@ -574,11 +586,11 @@ func (w *simWorld) checkOrder(s int) {
 		at := 4*x.N + x.Sub
 		if !seen[[2]int{x.N, x.Sub}] {
 			seen[[2]int{x.N, x.Sub}] = true
-			if before, ok := first[k]; ok && at < before {
+			if before, ok := first[k]; ok && at < before && !partial {
 				w.violate("split %d, entry %d: record %d/%d comes for the first time behind %d/%d of key %s", s, i, x.N, x.Sub, before/4, before%4, k)
 				return
 			}
-			first[k] = at
+			first[k] = max(at, first[k]) // a record refused for now comes behind others, which come once more behind it
 		}
 		last[k] = at
 	}
@@ -601,10 +613,10 @@ func (w *simWorld) checkCounts() {
 		}
 	}
 	for k, n := range want {
-		if w.last[k] != n {
+		if w.last[k] != n && !w.c.unbounded { // which hears no end
 			w.violate("the last count of key %s is %d, want %d", k, w.last[k], n)
 		}
-		if w.c.sink == sinkCheckpointer && w.counts[k] != n {
+		if w.c.sink == sinkCheckpointer && w.counts[k] != n && !w.c.unbounded {
 			w.violate("the deltas of key %s add up to %d, want exactly %d", k, w.counts[k], n)
 		}
 	}

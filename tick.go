@@ -96,16 +96,16 @@ func (l *lane[In, Out]) spare() *unit[In, Out] {
 	if l.units >= l.e.maxUnits {
 		return nil
 	}
-	return l.another()
+	return l.another(0)
 }
 
-// another makes one more unit, with room for as many records as the last batch had. l.mu is held.
-func (l *lane[In, Out]) another() *unit[In, Out] {
+// another makes one more unit, with room for so many records: as many as the last batch had. l.mu is held.
+func (l *lane[In, Out]) another(room int) *unit[In, Out] {
 	l.units++
 	u := newUnit(l.e)
 	u.lane = l
 	if l.units > 1 { // most lanes of a source with very many splits never need a second one
-		u.in.Records = make([]Record[In], 0, l.lastCount)
+		u.in.Records = make([]Record[In], 0, room)
 	}
 	return u
 }

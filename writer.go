@@ -62,11 +62,14 @@ func newWriter[In, Out any](e *engine[In, Out], index int, own *lane[In, Out]) *
 
 // adopt takes over the Writer that the first lane opened to see what it is.
 func (w *writer[In, Out]) adopt(first *writer[In, Out]) {
+	w.e.buffers.Store(first.flusher != nil)
 	for i, x := range w.e.writers {
 		x.waitBusy()
 		x.at = first.at
 		if i == 0 {
 			x.w, x.flusher, x.opened = first.w, first.flusher, 1
+		} else {
+			x.at.Resume = true // the first has begun; who opens later must not truncate what it wrote
 		}
 		x.start()
 		x.release()

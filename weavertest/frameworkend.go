@@ -4,29 +4,66 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"time"
 
 	weaver "github.com/bohica-labs/dataweaver"
 )
 
 func (r *frameworkRun) ruleFinish(ctx context.Context) error {
-	const n = 20
-	name, err := r.create(ctx, 3)
+	const n = 5
+	name, err := r.create(ctx, 1)
 	if err != nil {
 		return err
 	}
-	if err := r.produce(ctx, name, keyedRecords(0, n, 10)...); err != nil {
+	if err := r.produce(ctx, name, keyedRecords(0, n, n)...); err != nil {
 		return err
 	}
-	for _, group := range []string{"", r.name("group")} {
-		got, err := r.consume(ctx, name, group, true)
-		if err == nil {
-			err = exactly(n, values(got))
-		}
-		if err != nil {
-			return fmt.Errorf("group %q: %w", group, err)
-		}
+	m, err := r.join(ctx, name, r.name("group"))
+	if err != nil {
+		return err
 	}
-	return nil
+	err = func() error {
+		if err := m.until(ctx, func() bool { return len(m.splits) == 1 }); err != nil {
+			return err
+		}
+		id := m.ids()[0]
+		if err := m.read(ctx, id, n); err != nil {
+			return err
+		}
+		rd := m.readers[id]
+		atRead, readable := weaver.As[weaver.Finisher](rd)
+		atNext, nextable := weaver.As[weaver.Finisher](m.session)
+		if !readable || !nextable {
+			return errors.New("a reader or the Splits session is no Finisher")
+		}
+		reads, nexts := make(chan error, 1), make(chan error, 1)
+		go func() { // waits for what doesn't come
+			b := weaver.NewBatch[[]byte](0, 0)
+			_, err := rd.Read(ctx, b)
+			if len(b.Records) > 0 {
+				err = fmt.Errorf("%d records more than there are", len(b.Records))
+			}
+			reads <- err
+		}()
+		go func() {
+			_, err := m.session.Next(ctx)
+			nexts <- err
+		}()
+		<-time.After(glance)
+		err := errors.Join(atNext.Finish(ctx), atRead.Finish(ctx))
+		if err != nil {
+			err = fmt.Errorf("Finish: %w", err)
+		}
+		if e := <-reads; e != io.EOF && err == nil { //nolint:errorlint // the contract is io.EOF itself
+			err = fmt.Errorf("a Read that waits at Finish returns %w, want io.EOF", e)
+		}
+		if e := <-nexts; e != io.EOF && err == nil { //nolint:errorlint // the contract is io.EOF itself
+			err = fmt.Errorf("a Next that waits at Finish returns %w, want io.EOF", e)
+		}
+		return err
+	}()
+	return errors.Join(err, m.leave(ctx))
 }
 
 func (r *frameworkRun) ruleClose(ctx context.Context) error {

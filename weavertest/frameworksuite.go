@@ -39,7 +39,7 @@ type FrameworkCase struct {
 //   - positions: a group goes on behind what it has acknowledged
 //   - share: two members share the partitions
 //   - hand over: what a member leaves behind is read by the other, and nothing is lost
-//   - finish: after Finish, Next and Read end behind what is there
+//   - finish: Finish ends a Next and a Read that wait (all rules before rely on it to end behind what is there)
 //   - close: Close of the framework ends what it has opened
 //   - leak: no goroutine is left (checked after each of the others)
 //

@@ -20,6 +20,7 @@ type labFramework struct {
 	bug     string
 	stuck   chan struct{}
 	created map[string]bool
+	late    map[string]bool // splits that a session was given after its first ones
 }
 
 func (f *labFramework) CreateStream(ctx context.Context, s weaver.Stream) error {
@@ -78,17 +79,22 @@ func (c *labConsumer) Splits(ctx context.Context) (weaver.Splits, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &labGroupSession{s, c.f.bug}, nil
+	return &labGroupSession{Splits: s, f: c.f}, nil
 }
 
 type labGroupSession struct {
 	weaver.Splits
-	bug string
+	f       *labFramework
+	changes int
 }
 
 func (s *labGroupSession) Next(ctx context.Context) (weaver.Change, error) {
 	c, err := s.Splits.Next(ctx)
-	if s.bug == "revoke is forgotten" {
+	for _, sp := range c.Add {
+		s.f.late[sp.ID] = s.changes > 0
+	}
+	s.changes++
+	if s.f.bug == "revoke is forgotten" {
 		c.Revoke = nil
 	}
 	return c, err
@@ -112,7 +118,7 @@ func (c *labConsumer) OpenReader(ctx context.Context, at weaver.Lane) (weaver.Re
 	if err != nil {
 		return nil, err
 	}
-	l := &labGroupReader{Reader: r, f: c.f}
+	l := &labGroupReader{Reader: r, f: c.f, skips: c.f.bug == "hand over skips" && c.f.late[at.Split.ID]}
 	if a, ok := r.(weaver.Acker); ok {
 		l.acker = a
 	}
@@ -124,6 +130,7 @@ type labGroupReader struct {
 	f        *labFramework
 	acker    weaver.Acker
 	finished bool
+	skips    bool
 	last     weaver.Position
 }
 
@@ -131,7 +138,15 @@ func (r *labGroupReader) Read(ctx context.Context, b *weaver.Batch[[]byte]) (wea
 	if r.f.bug == "finish ends at once" && r.finished {
 		return r.last, io.EOF
 	}
+	if r.f.bug == "finish wakes nobody" && r.finished {
+		_ = r.Reader.(weaver.Finisher).Finish(ctx)
+	}
 	p, err := r.Reader.Read(ctx, b)
+	if r.skips && err == nil {
+		b.Reset()
+		r.skips = false
+		p, err = r.Reader.Read(ctx, b)
+	}
 	r.last = p
 	for i := range b.Records {
 		rec := &b.Records[i]
@@ -144,6 +159,10 @@ func (r *labGroupReader) Read(ctx context.Context, b *weaver.Batch[[]byte]) (wea
 			slices.SortStableFunc(rec.Headers, func(a, b weaver.Header) int { return strings.Compare(a.Key, b.Key) })
 		case "delete is an empty upsert":
 			rec.Op = weaver.Upsert
+		case "keys are mixed up":
+			if strings.HasPrefix(string(rec.Key), "key-") {
+				rec.Key = []byte("key-0")
+			}
 		case "time is lost":
 			rec.Time = rec.Time.Add(1)
 		}
@@ -162,7 +181,9 @@ func (r *labGroupReader) Ack(ctx context.Context, p weaver.Position) error {
 }
 
 func (r *labGroupReader) Finish(ctx context.Context) error {
-	r.finished = true
+	if r.finished = true; r.f.bug == "finish wakes nobody" {
+		return nil
+	}
 	return r.Reader.(weaver.Finisher).Finish(ctx)
 }
 
@@ -192,11 +213,9 @@ func (w *labProducerWriter) Write(ctx context.Context, b *weaver.Batch[[]byte]) 
 	switch w.bug {
 	case "last comes first":
 		slices.Reverse(b.Records)
-	case "keys are scattered":
-		for i := range b.Records {
-			if strings.HasPrefix(string(b.Records[i].Key), "key-") {
-				b.Records[i].Key = b.Records[i].Value
-			}
+	case "keys come last first":
+		if len(b.Records) > 0 && strings.HasPrefix(string(b.Records[0].Key), "key-") {
+			slices.Reverse(b.Records)
 		}
 	case "a batch of one is lost":
 		if len(b.Records) == 1 {
@@ -226,8 +245,12 @@ func TestFrameworkSuiteFindsBugs(t *testing.T) {
 		"delete is an empty upsert":  "round trip",
 		"time is lost":               "round trip",
 		"last comes first":           "round trip",
-		"a batch of one is lost":     "order",
+		"a batch of one is lost":     "close",
+		"keys come last first":       "order",
+		"keys are mixed up":          "order",
 		"position is ignored":        "replay",
+		"hand over skips":            "hand over",
+		"finish wakes nobody":        "finish",
 		"no group is one":            "no group",
 		"groups are one":             "groups",
 		"ack does nothing":           "positions",
@@ -245,7 +268,7 @@ func TestFrameworkSuiteFindsBugs(t *testing.T) {
 				stuck := make(chan struct{})
 				err := weavertest.TestFramework(t.Context(), weavertest.FrameworkCase{
 					New: func(context.Context) (weaver.Framework, error) {
-						return &labFramework{memory.New(), bug, stuck, make(map[string]bool)}, nil
+						return &labFramework{memory.New(), bug, stuck, make(map[string]bool), make(map[string]bool)}, nil
 					},
 				})
 				close(stuck)

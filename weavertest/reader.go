@@ -91,7 +91,7 @@ func (r *reader[T]) fill(b *weaver.Batch[T]) int {
 	s := r.source
 	end := min(r.end(), s.faults.next(s.Faults, r.id, r.next))
 	if s.Window > 0 {
-		end = min(end, r.acked+s.Window)
+		end = min(end, r.window())
 	}
 	if s.ReadSize > 0 {
 		end = min(end, r.next+s.ReadSize)
@@ -123,6 +123,12 @@ func lend[T any](b *weaver.Batch[T], clone func(T) T, v T) T {
 	return clone(v)
 }
 
+// window is the index that Read doesn't pass before an Ack. There is a position at it, or it could never move.
+func (r *reader[T]) window() int {
+	every := max(r.source.PositionEvery, 1)
+	return (r.acked + r.source.Window + every - 1) / every * every
+}
+
 // end is the index behind the last record that this reader may add now.
 func (r *reader[T]) end() int {
 	if r.finishAt >= 0 {
@@ -147,7 +153,7 @@ func (r *reader[T]) outcome(n int) (p weaver.Position, err error, done bool) { /
 	switch {
 	case atEnd && (n == 0 || s.EagerEOF):
 		return p, io.EOF, true
-	case s.Window > 0 && r.next >= r.acked+s.Window && !atEnd:
+	case s.Window > 0 && r.next >= r.window() && !atEnd:
 		return p, weaver.ErrFull, true
 	}
 	return p, nil, n > 0

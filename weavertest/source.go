@@ -22,7 +22,7 @@ type Source[T any] struct {
 	EagerEOF      bool // io.EOF comes with the last records; default: by itself, from the Read after them
 	ReadSize      int  // records a Read adds at most; default: until the batch is full
 	PositionEvery int  // records between positions, which are nil elsewhere but at the end; default 1
-	Window        int  // records not acknowledged after which Read returns ErrFull; default 0: no such bound
+	Window        int  // records not acknowledged after which, at the next position, Read returns ErrFull; default 0: no such bound
 	Remembers     bool // a reader opened without a position starts after the last Ack; default: at the first record
 	IsQueue       bool // a weaver.Queue: readers start after the last Ack whatever their position; default: no queue
 	NoAck         bool // readers are no Acker; default: they are

@@ -57,24 +57,27 @@ func (f *File[T]) openShared(ctx context.Context, w *writer[T], anew bool) (_ *a
 	if err := t.measure(); err != nil {
 		return nil, err
 	}
-	if anew && t.size > 0 {
+	torn, err := t.tornHeader(w.header)
+	if err != nil {
+		return nil, err
+	}
+	if (anew || torn) && t.size > 0 {
 		if err := t.cut(0); err != nil {
 			return nil, err
 		}
 	}
-	if t.size == 0 {
-		if err := f.syncFolder(); err != nil {
+	t.synced = t.size
+	if t.size > 0 {
+		if err := t.begins(w.header); err != nil {
 			return nil, err
 		}
-	} else if err := t.begins(w.header); err != nil {
+		return &appender{tail: t}, t.mend(w.encoder)
+	}
+	if err := f.syncFolder(); err != nil {
 		return nil, err
 	}
-	t.synced = t.size
-	if err := t.mend(w.encoder); err != nil {
-		return nil, err
-	}
-	if t.size == 0 {
-		if err := t.write(w.header); err != nil {
+	if len(w.header) > 0 { // at once, so that no row is ever behind a header that is not all there
+		if err := errors.Join(t.write(w.header), t.sync()); err != nil {
 			return nil, err
 		}
 	}

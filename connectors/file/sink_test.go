@@ -424,8 +424,10 @@ func TestFailuresOfTheDisk(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
+			operations := disk.Count()
+			disk.Fail(nil)
 			require.Equal(t, want.String(), content(t, disk, "out"), "%v at %d", failure, n)
-			if disk.Count() <= n {
+			if operations <= n {
 				break
 			}
 		}

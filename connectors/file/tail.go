@@ -100,7 +100,7 @@ func (t *tail) cut(size int64) error {
 	if err := t.file.Truncate(size); err != nil {
 		return err
 	}
-	t.size, t.synced = size, min(t.synced, size)
+	t.size = size
 	return nil
 }
 
@@ -164,6 +164,23 @@ func (t *tail) begins(header []byte) error {
 		return retry.Fatal(fmt.Errorf("%s has other columns than the rows to be appended: it begins with %q instead of %q; set Columns, or give this one a path of its own", t.path, line, want))
 	}
 	return nil
+}
+
+// tornHeader reports whether the file is what a loss of power left of its header: a part of it, with zeros where the rest was to be.
+func (t *tail) tornHeader(header []byte) (torn bool, err error) {
+	if t.size == 0 || t.size > int64(len(header)) {
+		return false, nil
+	}
+	got := make([]byte, t.size)
+	if _, err := t.file.ReadAt(got, 0); err != nil && !errors.Is(err, io.EOF) {
+		return false, err
+	}
+	for i, c := range got {
+		if c != header[i] && c != 0 {
+			return false, nil
+		}
+	}
+	return !bytes.Equal(got, header), nil
 }
 
 // mend appends what the last record of a file lacks, so that the next one is not glued to it.

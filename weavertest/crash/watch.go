@@ -1,0 +1,75 @@
+package crash
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// poll is how often progress is asked for.
+const poll = time.Millisecond
+
+// watch follows the progress of one life.
+type watch struct {
+	plan     *Plan
+	life     *life
+	looked   bool
+	at       int64         // progress now
+	advanced bool          // it changed in this life
+	first    time.Duration // how long it took until then
+}
+
+// look asks how far the output has come.
+func (w *watch) look() error {
+	at, err := w.plan.Progress()
+	if err != nil {
+		return fmt.Errorf("Plan.Progress: %w", err)
+	}
+	if w.looked && at != w.at && !w.advanced {
+		w.advanced, w.first = true, time.Since(w.life.began)
+	}
+	w.looked, w.at = true, at
+	return nil
+}
+
+// until watches until progress has come to target, which it never does if that is negative, or the program has ended.
+func (w *watch) until(ctx context.Context, target int64) error {
+	ticker := time.NewTicker(poll)
+	defer ticker.Stop()
+	patience := time.NewTimer(w.plan.Patience)
+	defer patience.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-w.life.dead:
+			return nil
+		case <-patience.C:
+			return fmt.Errorf("no progress for %v (Plan.Patience): it stands at %d of %d", w.plan.Patience, w.at, w.plan.Total)
+		case <-ticker.C:
+		}
+		before := w.at
+		if err := w.look(); err != nil {
+			return err
+		}
+		if w.at != before {
+			patience.Reset(w.plan.Patience)
+		}
+		if target >= 0 && w.advanced && w.at >= target {
+			return nil
+		}
+	}
+}
+
+// wait lets the program run on, unless it ends.
+func (w *watch) wait(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-w.life.dead:
+	case <-timer.C:
+	}
+	return nil
+}
