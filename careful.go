@@ -163,11 +163,10 @@ func (l *lane[In, Out]) condemn(u *unit[In, Out], err error, processed bool) err
 		part, stage = e.p.Sink, stageOf(err)
 	}
 	if len(u.in.Records) == 1 && u.reject(0) {
-		if err := e.letters.write(l, part, []Rejected[In]{l.rejected(u, 0, stage, err, 1)}); err != nil {
-			return err
+		if err := e.letters.put(l, part, []Rejected[In]{l.rejected(u, 0, stage, err, 1)}, true); err != nil {
+			return e.wrap(StageDeadLetter, e.p.DeadLetter, l, err)
 		}
-	}
-	if ferr := e.letters.flush(); ferr != nil {
+	} else if ferr := e.letters.flush(); ferr != nil {
 		return e.wrap(StageDeadLetter, e.p.DeadLetter, l, ferr)
 	}
 	l.mu.Lock()

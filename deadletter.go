@@ -128,6 +128,11 @@ func newDeadLetters[In, Out any](e *engine[In, Out]) *deadLetters[In, Out] {
 // write writes rejected records of l. Without a dead-letter sink it stops the pipeline, saying which record of which
 // part was the first. An outage is waited out; a letter that the sink will never take stops the pipeline as well.
 func (d *deadLetters[In, Out]) write(l *lane[In, Out], part any, rejected []Rejected[In]) error {
+	return d.put(l, part, rejected, false)
+}
+
+// put is write; through, the letters are durable on return.
+func (d *deadLetters[In, Out]) put(l *lane[In, Out], part any, rejected []Rejected[In], through bool) error {
 	e := d.e
 	if len(rejected) == 0 {
 		return nil
@@ -154,7 +159,10 @@ func (d *deadLetters[In, Out]) write(l *lane[In, Out], part any, rejected []Reje
 		}
 		from = to
 	}
-	if d.flusher != nil && d.flusher.Due() {
+	switch {
+	case through:
+		return d.flushLocked()
+	case d.flusher != nil && d.flusher.Due():
 		_ = d.flushLocked() // lanes it concerns, perhaps this one, have been failed
 	}
 	return nil

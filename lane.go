@@ -82,6 +82,7 @@ type lane[In, Out any] struct {
 	saved      bool  // durable is in the sink or the store
 	acked      mark  // what the reader was told
 	version    checkpoint.Version
+	unsure     []byte // what the store may have saved, though it returned an error; nil: it is known
 	lag        LagReporter
 	finisher   Finisher
 	lastCommit time.Duration

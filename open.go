@@ -61,6 +61,7 @@ func (l *lane[In, Out]) load() error {
 	var env []byte
 	err := guard(func() (err error) {
 		env, l.version, err = e.p.Checkpoint.Load(e.working, l.key())
+		l.unsure = nil
 		return err
 	})
 	if err != nil {

@@ -1,6 +1,7 @@
 package weaver
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +18,12 @@ func (l *lane[In, Out]) step() (end bool, err error) {
 	if l.wantTick.Load() && l.wantTick.CompareAndSwap(true, false) {
 		if err := l.tickStage(false); err != nil {
 			return true, err
+		}
+		if w := l.writer; w != nil && w.tryBusy() { // a snapshot was taken, perhaps with nothing to write after it
+			if w.w != nil {
+				l.commitIfDue(w)
+			}
+			w.release()
 		}
 	}
 	u := l.take()
@@ -402,6 +409,9 @@ func (l *lane[In, Out]) advance() {
 // accept moves the accepted point over u. l.mu is held.
 func (l *lane[In, Out]) accept(u *unit[In, Out]) {
 	l.count += int64(u.inputs)
+	if u.inputs == 0 && !u.cut && len(u.view.Records) == 0 && l.accepted.has && bytes.Equal(u.pos, l.accepted.pos) {
+		return // a tick that came to nothing: with a point of its own, a snapshot before it could never be committed
+	}
 	if u.has {
 		l.accepted.seq++
 		l.accepted.pos = append(l.accepted.pos[:0], u.pos...)

@@ -1,6 +1,7 @@
 package weaver
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"sync"
@@ -198,13 +199,7 @@ func (l *lane[In, Out]) store(m *mark) error {
 	e := l.e
 	env := appendEnvelope(nil, m.pos, m.state)
 	start := e.now()
-	err := guard(func() error {
-		v, err := e.p.Checkpoint.Save(e.working, l.key(), env, l.version)
-		if err == nil {
-			l.version = v
-		}
-		return err
-	})
+	err := guard(func() error { return l.storeEnvelope(env) })
 	e.countFlush(nil, StageCheckpoint, e.now()-start, err)
 	if err == nil {
 		return nil
@@ -216,6 +211,29 @@ func (l *lane[In, Out]) store(m *mark) error {
 		return nil
 	}
 	return e.wrap(StageCheckpoint, e.p.Checkpoint, l, err)
+}
+
+// storeEnvelope saves env. A conflict with what this lane has saved itself, and heard an error for, is none.
+func (l *lane[In, Out]) storeEnvelope(env []byte) error {
+	e := l.e
+	v, err := e.p.Checkpoint.Save(e.working, l.key(), env, l.version)
+	if errors.Is(err, checkpoint.ErrConflict) && l.unsure != nil {
+		saved, at, lerr := e.p.Checkpoint.Load(e.working, l.key())
+		if lerr != nil {
+			return lerr
+		}
+		if bytes.Equal(saved, l.unsure) {
+			l.version, l.unsure = at, nil
+			v, err = e.p.Checkpoint.Save(e.working, l.key(), env, l.version)
+		}
+	}
+	switch {
+	case err == nil:
+		l.version, l.unsure = v, nil
+	case !errors.Is(err, checkpoint.ErrConflict):
+		l.unsure = env
+	}
+	return err
 }
 
 // ack tells the origin. l.saving is held, so it runs neither beside nor after Close.

@@ -111,7 +111,7 @@ func (w *simWorld) refusal(x *simItem) error {
 	case fateWriteTwice:
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		if w.everCut[[2]int{x.Split, x.N}]++; w.everCut[[2]int{x.Split, x.N}]%3 != 0 {
+		if w.everCut[[2]int{x.Split, x.N}]++; w.everCut[[2]int{x.Split, x.N}] <= 2 {
 			return errors.New("refused for now")
 		}
 	}

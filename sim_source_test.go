@@ -55,10 +55,15 @@ type simReader struct {
 	pos      []byte
 	given    map[int]bool
 	lastAck  int
-	revoking bool
-	givenUp  time.Time // the session has been told: no Ack any more
+	hold     *simHold
 	ackOwner owner
 	done     chan struct{}
+}
+
+// simHold is a split in the hands of a session.
+type simHold struct {
+	revoked bool
+	givenUp time.Time // the session was told that it is, or gave the split to another: no Ack any more
 }
 
 type simAckReader struct{ *simReader }
@@ -100,9 +105,12 @@ func (s simSource) OpenReader(ctx context.Context, at weaver.Lane) (weaver.Reade
 		w.violate("%s: opened at the start, but %d is saved", name, w.saved[split])
 	}
 	r.from, r.txnEnd = r.at, r.at
-	if old := w.live[split]; old != nil && old.revoking && old.givenUp.IsZero() {
-		old.givenUp = time.Now() // one change has taken the split and given it back
-	} else if old != nil && old.givenUp.IsZero() {
+	if r.hold, _ = at.Split.Handle.(*simHold); r.hold == nil {
+		r.hold = &simHold{}
+	}
+	if old := w.live[split]; old != nil && old.hold.revoked && old.hold != r.hold {
+		old.hold.givenUp = time.Now() // one change has taken the split and given it back
+	} else if old != nil {
 		w.violate("%s: opened while another one is open", name)
 	}
 	w.live[split] = r
@@ -247,7 +255,7 @@ func (r simAckReader) Ack(_ context.Context, p weaver.Position) error {
 		w.violate("%s: Ack of %d (%v), which this reader has not given", r.name, n, ok)
 	case n < r.lastAck:
 		w.violate("%s: Ack of %d after %d", r.name, n, r.lastAck)
-	case !r.givenUp.IsZero() && time.Now().After(r.givenUp):
+	case !r.hold.givenUp.IsZero() && time.Now().After(r.hold.givenUp):
 		w.violate("%s: Ack of %d after the session was told that it is given up", r.name, n)
 	case (w.c.store || w.c.sink == sinkCheckpointer) && !w.c.queue && w.saved[r.split] < n:
 		w.violate("%s: Ack of %d, but only %d is saved", r.name, n, w.saved[r.split])
@@ -272,8 +280,8 @@ func (r simAckReader) Ack(_ context.Context, p weaver.Position) error {
 // simSession tells splits: all of them, or, rebalancing, now these and now those.
 type simSession struct {
 	owner
-	mine    map[int]bool
-	pending []*simReader // of splits revoked by the last change
+	mine    map[int]*simHold
+	pending []*simHold // revoked by the last change
 	steps   int
 }
 
@@ -282,7 +290,7 @@ func (s simSplitSource) Splits(ctx context.Context) (weaver.Splits, error) {
 	if w.fails("splits") {
 		return nil, w.failure("splits")
 	}
-	x := &simSession{owner: owner{w: w, name: "session"}, mine: map[int]bool{}}
+	x := &simSession{owner: owner{w: w, name: "session"}, mine: map[int]*simHold{}}
 	if w.c.rebalance {
 		x.steps = w.intn(6)
 	}
@@ -300,8 +308,8 @@ func (s *simSession) Next(ctx context.Context) (weaver.Change, error) {
 	defer s.enter("Next")()
 	w, c := s.w, s.w.c
 	w.mu.Lock()
-	for _, r := range s.pending {
-		r.givenUp = time.Now()
+	for _, h := range s.pending {
+		h.givenUp = time.Now()
 	}
 	s.pending = nil
 	w.mu.Unlock()
@@ -321,18 +329,16 @@ func (s *simSession) Next(ctx context.Context) (weaver.Change, error) {
 	if s.steps > 0 {
 		s.steps--
 		for split := range c.splits {
-			switch mine := s.mine[split]; {
-			case mine && w.rng.IntN(2) == 0:
+			switch hold := s.mine[split]; {
+			case hold != nil && w.rng.IntN(2) == 0:
 				change.Revoke = append(change.Revoke, splitID(split))
-				if r := w.live[split]; r != nil {
-					s.pending = append(s.pending, r)
-					r.revoking = true
-				}
-				s.mine[split] = false
+				s.pending = append(s.pending, hold)
+				hold.revoked = true
+				s.mine[split] = nil
 				if w.rng.IntN(3) == 0 { // with another handle
 					s.add(&change, split)
 				}
-			case !mine && w.rng.IntN(2) == 0:
+			case hold == nil && w.rng.IntN(2) == 0:
 				s.add(&change, split)
 			}
 		}
@@ -346,7 +352,7 @@ func (s *simSession) Next(ctx context.Context) (weaver.Change, error) {
 		return change, nil
 	}
 	for split := range c.splits {
-		if !s.mine[split] {
+		if s.mine[split] == nil {
 			s.add(&change, split)
 		}
 	}
@@ -363,8 +369,8 @@ func (s *simSession) Next(ctx context.Context) (weaver.Change, error) {
 }
 
 func (s *simSession) add(change *weaver.Change, split int) {
-	s.mine[split] = true
-	change.Add = append(change.Add, weaver.Split{ID: splitID(split), Bounded: !s.w.c.unbounded, Handle: s})
+	s.mine[split] = &simHold{}
+	change.Add = append(change.Add, weaver.Split{ID: splitID(split), Bounded: !s.w.c.unbounded, Handle: s.mine[split]})
 }
 
 // The processors, each with the fates it can bring about.

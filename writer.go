@@ -424,6 +424,9 @@ func (w *writer[In, Out]) cast(d time.Duration) {
 // writeSolo writes u, which is in no queue, for its lane's goroutine. It reports whether all of it is accepted or
 // dead-lettered; otherwise the lane has been failed. The busy bit is held.
 func (w *writer[In, Out]) writeSolo(u *unit[In, Out]) bool {
+	if l := u.lane; l.alert.Load() && l.is(&l.broken) { // what came before it may just have been lost
+		return false
+	}
 	if w.flusher != nil || w.opened == 0 {
 		w.markDirty(u.lane)
 	}

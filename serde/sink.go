@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 
-	"github.com/bohica-labs/dataweaver"
+	weaver "github.com/bohica-labs/dataweaver"
 )
 
 // Sink returns a Sink of values that writes their bytes to sink. A value that the codec refuses is poison, named alone; the other records of its batch are

@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/bohica-labs/dataweaver"
+	weaver "github.com/bohica-labs/dataweaver"
 )
 
 // Source returns a Source of the values whose bytes src has. What the codec refuses is rejected with the bytes as they were, so that a dead letter has them.
 //
 // Splits, positions, acknowledgements and all else that src can do stay as they are. Keys and headers are copied, which [Decode] does without. Where a
-// batch of bytes is more than the engine asks for, which happens once until the right size is known, only the last part of it carries its position.
+// batch of bytes is more than the engine asks for, which happens until the right size is known, only the last part of it carries its position.
 func Source[T any](src weaver.Source[[]byte], c Codec[T]) weaver.Source[T] {
 	return &source[T]{src: src, codec: c}
 }
@@ -38,10 +38,10 @@ func (s *source[T]) OpenReader(ctx context.Context, at weaver.Lane) (weaver.Read
 }
 
 const (
-	firstLimit = 512 // records: the default of Pipeline.BatchSize
+	firstLimit = 8 // records
 	maxLimit   = 1 << 16
 	limitBytes = 1 << 20 // the default of Pipeline.BatchBytes
-	growAfter  = 16      // batches
+	growAfter  = 16      // batches, once the right size was found
 )
 
 // reader decodes what another one reads. It owns the batch that the other fills, and can't see how much the one it fills itself will take: it finds out, and
@@ -53,6 +53,8 @@ type reader[T any] struct {
 	size  int // records that batch takes
 	limit int // records that the next one should
 	calm  int // batches in a row that were full and yet less than what was asked for
+
+	settled bool // a batch has been too large
 
 	next     int             // of batch.Records, where some are left
 	position weaver.Position // after batch
@@ -133,16 +135,16 @@ func (r *reader[T]) take(b *weaver.Batch[T]) {
 	r.adapt(b.Full(), r.next-start)
 }
 
-// adapt learns from how many of a batch were taken what the next one should hold: less at once, more only after a while, as a few huge records say little
-// about those to come.
+// adapt learns from how many of a batch were taken what the next one should hold. It doubles until that is too much; from then on more comes only after a
+// while, as a few huge records say little about those to come.
 func (r *reader[T]) adapt(full bool, taken int) {
 	switch {
 	case r.next < len(r.batch.Records):
-		r.limit, r.calm = max(taken, 1), 0
+		r.limit, r.calm, r.settled = max(taken, 1), 0, true
 	case full || len(r.batch.Records) < r.size:
 		r.calm = 0
 	default:
-		if r.calm++; r.calm == growAfter {
+		if r.calm++; r.calm == growAfter || !r.settled {
 			r.limit, r.calm = min(2*r.limit, maxLimit), 0
 		}
 	}

@@ -3,7 +3,7 @@ package serde
 import (
 	"context"
 
-	"github.com/bohica-labs/dataweaver"
+	weaver "github.com/bohica-labs/dataweaver"
 )
 
 // Decode returns a Processor that makes values of bytes. Key, time and the rest are carried over. Bytes that the codec refuses fail their record as

@@ -39,7 +39,7 @@ func holdsBytes(t reflect.Type, depth int) bool {
 	if depth > cloneDepth {
 		return false
 	}
-	switch t.Kind() { //nolint:exhaustive // the rest holds no other value
+	switch t.Kind() {
 	case reflect.Slice:
 		return t.Elem().Kind() == reflect.Uint8 || holdsBytes(t.Elem(), depth+1)
 	case reflect.Pointer, reflect.Array, reflect.Map:
@@ -60,7 +60,7 @@ func cloneInto(v reflect.Value, depth int) {
 	if depth > cloneDepth || !v.CanSet() || !holdsBytes(v.Type(), 0) {
 		return
 	}
-	switch v.Kind() { //nolint:exhaustive // holdsBytes names the kinds
+	switch v.Kind() {
 	case reflect.Slice:
 		if v.IsNil() {
 			return

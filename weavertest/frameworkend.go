@@ -56,10 +56,10 @@ func (r *frameworkRun) ruleFinish(ctx context.Context) error {
 			err = fmt.Errorf("Finish: %w", err)
 		}
 		if e := <-reads; e != io.EOF && err == nil { //nolint:errorlint // the contract is io.EOF itself
-			err = fmt.Errorf("a Read that waits at Finish returns %w, want io.EOF", e)
+			err = fmt.Errorf("a Read that waits at Finish returns %w, want io.EOF", orNil(e))
 		}
 		if e := <-nexts; e != io.EOF && err == nil { //nolint:errorlint // the contract is io.EOF itself
-			err = fmt.Errorf("a Next that waits at Finish returns %w, want io.EOF", e)
+			err = fmt.Errorf("a Next that waits at Finish returns %w, want io.EOF", orNil(e))
 		}
 		return err
 	}()
@@ -100,7 +100,7 @@ func (r *frameworkRun) ruleClose(ctx context.Context) error {
 	}
 	err = func() error {
 		if err := <-reads; ctx.Err() != nil || ended(err) {
-			return fmt.Errorf("after Close of the framework, Read returns %w, want an error that says so, soon", err)
+			return fmt.Errorf("after Close of the framework, Read returns %w, want an error that says so, soon", orNil(err))
 		}
 		s := &sinkRun[[]byte]{sink: r.fw.Produce(name)}
 		b := weaver.NewBatch[[]byte](0, 0)
@@ -110,7 +110,7 @@ func (r *frameworkRun) ruleClose(ctx context.Context) error {
 			err = f.Flush(ctx)
 		}
 		if err == nil || ctx.Err() != nil {
-			return fmt.Errorf("after Close of the framework, a writer's Write and Flush return %v, want an error that says so, soon", err)
+			return fmt.Errorf("after Close of the framework, a writer's Write and Flush return %w, want an error that says so, soon", orNil(err))
 		}
 		if err := s.with(ctx, "0", false, func(opened[[]byte], []byte) error { return nil }); err == nil {
 			return errors.New("after Close of the framework, writers can be opened")

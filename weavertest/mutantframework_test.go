@@ -105,11 +105,8 @@ func (s *labGroupSession) Finish(ctx context.Context) error {
 }
 
 func (c *labConsumer) OpenReader(ctx context.Context, at weaver.Lane) (weaver.Reader[[]byte], error) {
-	switch {
-	case c.f.bug == "position is ignored":
+	if c.f.bug == "position is ignored" {
 		at.Position = nil
-	case c.f.bug == "handle is lost":
-		at.Split.Handle = nil
 	}
 	if c.f.bug == "leaks" {
 		go func() { <-c.f.stuck }()

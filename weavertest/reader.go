@@ -50,7 +50,7 @@ func (r *reader[T]) enter() error {
 	case r.reading:
 		return s.misuse.addf("two Reads at once, split %q", r.id)
 	case r.failed != nil:
-		return s.misuse.addf("Read after a Read that failed (%v), split %q: the reader must be closed", r.failed, r.id) //nolint:errorlint // it says what happened, it isn't that error
+		return s.misuse.addf("Read after a Read that failed (%v), split %q: the reader must be closed", r.failed, r.id)
 	}
 	r.reading = true
 	return nil
@@ -102,11 +102,11 @@ func (r *reader[T]) fill(b *weaver.Batch[T]) int {
 		to := b.Add()
 		*to = *from
 		to.Value = lend(b, s.clone, from.Value)
-		to.Key = b.Copy(from.Key)
+		to.Key = copyBytes(b, from.Key)
 		if from.Headers != nil {
 			to.Headers = make(weaver.Headers, len(from.Headers))
 			for i, h := range from.Headers {
-				to.Headers[i] = weaver.Header{Key: h.Key, Value: b.Copy(h.Value)}
+				to.Headers[i] = weaver.Header{Key: h.Key, Value: copyBytes(b, h.Value)}
 			}
 		}
 		n++
@@ -118,7 +118,7 @@ func (r *reader[T]) fill(b *weaver.Batch[T]) int {
 // lend puts a value that is bytes into the batch's memory, so that whoever keeps it finds garbage later.
 func lend[T any](b *weaver.Batch[T], clone func(T) T, v T) T {
 	if p, ok := any(v).([]byte); ok {
-		return any(b.Copy(p)).(T)
+		return any(copyBytes(b, p)).(T)
 	}
 	return clone(v)
 }
@@ -127,6 +127,14 @@ func lend[T any](b *weaver.Batch[T], clone func(T) T, v T) T {
 func (r *reader[T]) window() int {
 	every := max(r.source.PositionEvery, 1)
 	return (r.acked + r.source.Window + every - 1) / every * every
+}
+
+// copyBytes is b.Copy that keeps the empty apart from nil.
+func copyBytes[T any](b *weaver.Batch[T], p []byte) []byte {
+	if p != nil && len(p) == 0 {
+		return []byte{}
+	}
+	return b.Copy(p)
 }
 
 // end is the index behind the last record that this reader may add now.
@@ -138,7 +146,7 @@ func (r *reader[T]) end() int {
 }
 
 // outcome is what a Read that added n records returns; not done: it waits.
-func (r *reader[T]) outcome(n int) (p weaver.Position, err error, done bool) { //nolint:revive,staticcheck // the error is a result like the others
+func (r *reader[T]) outcome(n int) (p weaver.Position, err error, done bool) { //nolint:revive // the error is a result like the others
 	s := r.source
 	ends := r.finishAt >= 0 || !s.Endless
 	atEnd := ends && r.next >= r.end()

@@ -157,6 +157,17 @@ func labelled(label string) string {
 	return ""
 }
 
+// errNil stands for nil where an error was expected.
+var errNil = errors.New("nil")
+
+// orNil makes err fit to be wrapped.
+func orNil(err error) error {
+	if err == nil {
+		return errNil
+	}
+	return err
+}
+
 // quiet is the Log of lanes that a suite opens.
 var quiet = slog.New(slog.DiscardHandler)
 

@@ -210,10 +210,13 @@ func (r *sinkRun[T]) ruleCancel(ctx context.Context) error {
 	}
 	ended, cancel := context.WithCancel(ctx)
 	cancel()
-	done := make(chan error, 1)
-	go func() { done <- r.write(ended, w, 0, 1) }()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = r.write(ended, w, 0, 1) // with or without an error
+	}()
 	select {
-	case <-done: // with or without an error
+	case <-done:
 	case <-ctx.Done():
 		return errors.New("Write goes on after its ctx has ended")
 	}

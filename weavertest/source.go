@@ -48,7 +48,6 @@ type Source[T any] struct {
 type sourceSplit[T any] struct {
 	records   []weaver.Record[T]
 	acked     int
-	everAcked bool
 	delivered int
 	open      int
 }

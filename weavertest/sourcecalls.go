@@ -147,10 +147,10 @@ func (r *sourceRun[T]) ruleCancel(ctx context.Context) error {
 				if endFirst {
 					cancel()
 				}
-				done := make(chan error, 1)
+				done := make(chan struct{})
 				go func() {
-					_, err := rd.Read(readCtx, weaver.NewBatch[T](0, 0))
-					done <- err
+					defer close(done)
+					_, _ = rd.Read(readCtx, weaver.NewBatch[T](0, 0)) // says ctx's error, or that it had something
 				}()
 				select {
 				case <-done:
@@ -159,7 +159,7 @@ func (r *sourceRun[T]) ruleCancel(ctx context.Context) error {
 				}
 				cancel()
 				select {
-				case <-done: // whatever it says: ctx's error, or that it had something
+				case <-done:
 					return nil
 				case <-ctx.Done():
 					return errors.New("Read goes on after its ctx has ended")

@@ -53,7 +53,7 @@ func (r *sourceRun[T]) ruleSplits(ctx context.Context) error {
 		case err == io.EOF, ctx.Err() != nil && err != nil: //nolint:errorlint // the contract is io.EOF itself
 			return nil
 		case err != nil:
-			return fmt.Errorf("Next, when all splits are told, returns %q, want io.EOF or to wait", err)
+			return fmt.Errorf("Next, when all splits are told, returns %w, want io.EOF or to wait", err)
 		}
 		return fmt.Errorf("Next, when all splits are told, tells another change: %+v", c)
 	})
@@ -110,7 +110,7 @@ func (r *sourceRun[T]) ruleEOF(ctx context.Context) error {
 			case err == io.EOF: //nolint:errorlint // the contract is io.EOF itself
 				b.Reset()
 				if _, err = rd.Read(ctx, b); err != io.EOF || len(b.Records) > 0 { //nolint:errorlint // the contract is io.EOF itself
-					return fmt.Errorf("Read after io.EOF returns %d records and %v, want io.EOF again", len(b.Records), err)
+					return fmt.Errorf("Read after io.EOF returns %d records and %w, want io.EOF again", len(b.Records), orNil(err))
 				}
 				return nil
 			case errors.Is(err, weaver.ErrFull):
@@ -118,7 +118,7 @@ func (r *sourceRun[T]) ruleEOF(ctx context.Context) error {
 					return err
 				}
 			case err != nil:
-				return fmt.Errorf("after the last record Read returns %T %q, want io.EOF itself", err, err)
+				return fmt.Errorf("after the last record Read returns %[1]T %[1]w, want io.EOF itself", err)
 			}
 		}
 	})

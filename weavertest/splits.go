@@ -90,7 +90,7 @@ func (ss *session[T]) enter() error {
 	return nil
 }
 
-func (ss *session[T]) advance() (c weaver.Change, err error, done bool) { //nolint:revive,staticcheck // the error is a result like the others
+func (ss *session[T]) advance() (c weaver.Change, err error, done bool) { //nolint:revive // the error is a result like the others
 	s := ss.source
 	switch {
 	case !ss.told && len(ss.first.Add) > 0:

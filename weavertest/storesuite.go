@@ -73,7 +73,7 @@ func (r *storeRun) reopen(ctx context.Context) error {
 	}
 	s, err := r.Reopen(ctx, r.store)
 	if err != nil {
-		return fmt.Errorf("Reopen: %w", err)
+		return fmt.Errorf("reopen: %w", err)
 	}
 	r.store = s
 	return nil
@@ -82,10 +82,10 @@ func (r *storeRun) reopen(ctx context.Context) error {
 func (r *storeRun) save(ctx context.Context, key, value string, v checkpoint.Version) error {
 	got, err := r.store.Save(ctx, key, []byte(value), v)
 	if err != nil {
-		return fmt.Errorf("Save of key %q upon version %d: %w", key, v, err)
+		return fmt.Errorf("save of key %q upon version %d: %w", key, v, err)
 	}
 	if got != v+1 {
-		return fmt.Errorf("Save of key %q upon version %d returns version %d, want %d", key, v, got, v+1)
+		return fmt.Errorf("save of key %q upon version %d returns version %d, want %d", key, v, got, v+1)
 	}
 	return nil
 }
@@ -94,11 +94,11 @@ func (r *storeRun) holds(ctx context.Context, key, value string, v checkpoint.Ve
 	got, gotV, err := r.store.Load(ctx, key)
 	switch {
 	case err != nil:
-		return fmt.Errorf("Load of key %q: %w", key, err)
+		return fmt.Errorf("load of key %q: %w", key, err)
 	case string(got) != value || gotV != v:
-		return fmt.Errorf("Load of key %q returns %s, version %d, want %s, version %d", key, short(got), gotV, short(value), v)
+		return fmt.Errorf("load of key %q returns %s, version %d, want %s, version %d", key, short(got), gotV, short(value), v)
 	case v == 0 && got != nil:
-		return fmt.Errorf("Load of key %q, which was never saved, returns an empty value, want nil", key)
+		return fmt.Errorf("load of key %q, which was never saved, returns an empty value, want nil", key)
 	}
 	return nil
 }
@@ -156,7 +156,7 @@ func (r *storeRun) ruleConflict(ctx context.Context) error {
 		for _, v := range upon {
 			_, err := r.store.Save(ctx, key, []byte("intruder"), v)
 			if !errors.Is(err, checkpoint.ErrConflict) {
-				return fmt.Errorf("Save upon version %d, when %d is current, returns %v, want an error that is checkpoint.ErrConflict", v, current, err)
+				return fmt.Errorf("save upon version %d, when %d is current, returns %w, want an error that is checkpoint.ErrConflict", v, current, orNil(err))
 			}
 			if err := r.holds(ctx, key, holds, current); err != nil {
 				return fmt.Errorf("after a Save that was refused: %w", err)
@@ -211,10 +211,10 @@ func (r *storeRun) ruleKeys(ctx context.Context) error {
 func (r *storeRun) ruleMemory(ctx context.Context) error {
 	value := []byte("value")
 	if _, err := r.store.Save(ctx, "k", value, 0); err != nil {
-		return fmt.Errorf("Save: %w", err)
+		return fmt.Errorf("save: %w", err)
 	}
 	if !bytes.Equal(value, []byte("value")) {
-		return errors.New("Save has changed the value it was given")
+		return errors.New("save has changed the value it was given")
 	}
 	clear(value)
 	if err := r.holds(ctx, "k", "value", 1); err != nil {
@@ -222,7 +222,7 @@ func (r *storeRun) ruleMemory(ctx context.Context) error {
 	}
 	loaded, _, err := r.store.Load(ctx, "k")
 	if err != nil {
-		return fmt.Errorf("Load: %w", err)
+		return fmt.Errorf("load: %w", err)
 	}
 	clear(loaded[:cap(loaded)])
 	if err := r.holds(ctx, "k", "value", 1); err != nil {

@@ -41,7 +41,7 @@ func (w *writer[T]) enter(call Call) error {
 	case w.calling != "":
 		return s.misuse.addf("%s beside %s on one writer, split %q", call, w.calling, w.id)
 	case w.failed != nil:
-		return s.misuse.addf("%s after a call that failed (%v), split %q: the writer must be closed", call, w.failed, w.id) //nolint:errorlint // it says what happened, it isn't that error
+		return s.misuse.addf("%s after a call that failed (%v), split %q: the writer must be closed", call, w.failed, w.id)
 	}
 	w.calling = call
 	if call == CallWrite {

@@ -14,7 +14,7 @@ import (
 
 	"github.com/jszwec/csvutil"
 
-	"github.com/bohica-labs/dataweaver"
+	weaver "github.com/bohica-labs/dataweaver"
 )
 
 type benchOrder struct {
@@ -69,9 +69,9 @@ func readAll[T any](b *testing.B, src weaver.Source[T], batch *weaver.Batch[T]) 
 	}
 }
 
-func perRecord(b *testing.B) {
+func perRecord(b *testing.B, records int) {
 	b.Helper()
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/benchRecords, "ns/record")
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(records), "ns/record")
 }
 
 func BenchmarkReadCSV(b *testing.B) {
@@ -93,12 +93,14 @@ func BenchmarkReadCSV(b *testing.B) {
 				*v = benchOrder{}
 				err = dec.Decode(v)
 			}
-			f.Close()
+			if err := f.Close(); err != nil {
+				b.Fatal(err)
+			}
 			if n-1 != benchRecords {
 				b.Fatal(n, err)
 			}
 		}
-		perRecord(b)
+		perRecord(b, benchRecords)
 	})
 	b.Run("weaver", func(b *testing.B) {
 		b.ReportAllocs()
@@ -106,7 +108,7 @@ func BenchmarkReadCSV(b *testing.B) {
 		for b.Loop() {
 			readAll(b, CSV[benchOrder](path), batch)
 		}
-		perRecord(b)
+		perRecord(b, benchRecords)
 	})
 }
 
@@ -132,12 +134,14 @@ func BenchmarkReadLines(b *testing.B) {
 				arena = append(arena, sc.Bytes()...)
 				batch = append(batch, arena[start:])
 			}
-			f.Close()
+			if err := f.Close(); err != nil {
+				b.Fatal(err)
+			}
 			if n != benchRecords {
 				b.Fatal(n, sc.Err())
 			}
 		}
-		perRecord(b)
+		perRecord(b, benchRecords)
 	})
 	b.Run("weaver", func(b *testing.B) {
 		b.ReportAllocs()
@@ -145,7 +149,7 @@ func BenchmarkReadLines(b *testing.B) {
 		for b.Loop() {
 			readAll(b, Lines(path), batch)
 		}
-		perRecord(b)
+		perRecord(b, benchRecords)
 	})
 }
 
@@ -169,9 +173,11 @@ func BenchmarkReadNDJSON(b *testing.B) {
 					b.Fatal(err)
 				}
 			}
-			f.Close()
+			if err := f.Close(); err != nil {
+				b.Fatal(err)
+			}
 		}
-		perRecord(b)
+		perRecord(b, benchRecords)
 	})
 	b.Run("weaver", func(b *testing.B) {
 		b.ReportAllocs()
@@ -179,6 +185,54 @@ func BenchmarkReadNDJSON(b *testing.B) {
 		for b.Loop() {
 			readAll(b, NDJSON[benchOrder](path), batch)
 		}
-		perRecord(b)
+		perRecord(b, benchRecords)
+	})
+}
+
+// The floor of a write is encoding into a buffer and write(2); both end with one fsync.
+func BenchmarkWriteNDJSON(b *testing.B) {
+	dir := b.TempDir()
+	batch := weaver.NewBatch[benchOrder](0, 0)
+	for i := range 512 {
+		batch.Add().Value = benchOrder{ID: int64(i), Customer: "Customer", Country: "NL", Price: 9.95, Quantity: 3}
+	}
+	const batches = 10 * benchRecords / 512
+	b.Run("hand", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			f, err := os.Create(filepath.Join(dir, "hand"))
+			if err != nil {
+				b.Fatal(err)
+			}
+			w := bufio.NewWriterSize(f, defaultBufferBytes)
+			enc := json.NewEncoder(w)
+			for range batches {
+				for i := range batch.Records {
+					if err := enc.Encode(&batch.Records[i].Value); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+			if err := errors.Join(w.Flush(), f.Sync(), f.Close()); err != nil {
+				b.Fatal(err)
+			}
+		}
+		perRecord(b, 512*batches)
+	})
+	b.Run("weaver", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			f := NDJSON[benchOrder](filepath.Join(dir, "weaver"))
+			w := open(b, f, weaver.Lane{})
+			for range batches {
+				if err := w.Write(b.Context(), batch); err != nil {
+					b.Fatal(err)
+				}
+			}
+			if err := errors.Join(w.Flush(b.Context()), w.Close(), os.Remove(filepath.Join(dir, "weaver"))); err != nil {
+				b.Fatal(err)
+			}
+		}
+		perRecord(b, 512*batches)
 	})
 }

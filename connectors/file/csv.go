@@ -9,7 +9,7 @@ import (
 
 	"github.com/jszwec/csvutil"
 
-	"github.com/bohica-labs/dataweaver"
+	weaver "github.com/bohica-labs/dataweaver"
 )
 
 // newCSV makes the format of CSV for a T that is a struct, a pointer to one, or []string.

@@ -6,7 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/bohica-labs/dataweaver"
+	weaver "github.com/bohica-labs/dataweaver"
 	"github.com/bohica-labs/dataweaver/connectors/file"
 )
 
@@ -34,7 +34,7 @@ func folder() (path func(name string) string, remove func()) {
 	if err != nil {
 		panic(err)
 	}
-	return func(name string) string { return filepath.Join(dir, name) }, func() { os.RemoveAll(dir) }
+	return func(name string) string { return filepath.Join(dir, name) }, func() { _ = os.RemoveAll(dir) }
 }
 
 func write(path, content string) {

@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"sync"
 
-	"github.com/bohica-labs/dataweaver"
+	weaver "github.com/bohica-labs/dataweaver"
 	"github.com/bohica-labs/dataweaver/internal/durable"
 	"github.com/bohica-labs/dataweaver/retry"
 	"github.com/bohica-labs/dataweaver/serde"

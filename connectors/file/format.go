@@ -1,6 +1,6 @@
 package file
 
-import "github.com/bohica-labs/dataweaver"
+import weaver "github.com/bohica-labs/dataweaver"
 
 // format is all that differs from one kind of file to another. Positions, resuming, rejecting and durability know nothing of it. It belongs to one reader or
 // one writer.

@@ -5,7 +5,7 @@ import (
 	stdjson "encoding/json"
 	"fmt"
 
-	"github.com/bohica-labs/dataweaver"
+	weaver "github.com/bohica-labs/dataweaver"
 	"github.com/bohica-labs/dataweaver/serde"
 	"github.com/bohica-labs/dataweaver/serde/json"
 )
@@ -67,7 +67,42 @@ func newNDJSON[T any](f *File[T]) (format[T], error) {
 		c = json.Codec[T]{}
 	}
 	lines := codecLines[T]{codec: c}
-	return format[T]{framing: lineFraming{skipBlank: true}, decoder: lines, encoder: lines, bom: true}, nil
+	made := format[T]{framing: lineFraming{skipBlank: true}, decoder: lines, encoder: lines, bom: true}
+	if f.Codec == nil {
+		made.encoder = newJSONLines[T]()
+	}
+	return made, nil
+}
+
+// jsonLines writes what the default codec does, without an allocation for each record.
+type jsonLines[T any] struct {
+	lineByLine
+	enc *stdjson.Encoder
+	dst []byte
+}
+
+func newJSONLines[T any]() *jsonLines[T] {
+	j := &jsonLines[T]{}
+	j.enc = stdjson.NewEncoder(j)
+	j.enc.SetEscapeHTML(false)
+	return j
+}
+
+// Write implements io.Writer for the Encoder, which calls it once a value, with the line end.
+func (j *jsonLines[T]) Write(p []byte) (int, error) {
+	j.dst = append(j.dst, p...)
+	return len(p), nil
+}
+
+func (j *jsonLines[T]) append(dst []byte, v *T) ([]byte, error) {
+	j.dst = dst
+	err := j.enc.Encode(v)
+	out := j.dst
+	j.dst = nil
+	if err != nil {
+		return dst, err
+	}
+	return out, nil
 }
 
 // codecLines has lines that a codec reads and writes.

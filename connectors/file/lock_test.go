@@ -16,7 +16,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/bohica-labs/dataweaver"
+	weaver "github.com/bohica-labs/dataweaver"
 )
 
 // numbers writes and commits ascending numbers from where the file is, a few a commit, and calls after for each commit. It is what several do to one file.

@@ -7,7 +7,7 @@ import (
 	"hash/crc64"
 	"math"
 
-	"github.com/bohica-labs/dataweaver"
+	weaver "github.com/bohica-labs/dataweaver"
 )
 
 // position is where in one of the files of a split the next record begins.

@@ -2,6 +2,7 @@ package file
 
 import (
 	"context"
+	stdjson "encoding/json"
 	"errors"
 	"io"
 	"io/fs"
@@ -10,9 +11,11 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/bohica-labs/dataweaver"
+	weaver "github.com/bohica-labs/dataweaver"
 	"github.com/bohica-labs/dataweaver/internal/durable/durabletest"
 	"github.com/bohica-labs/dataweaver/retry"
+	"github.com/bohica-labs/dataweaver/serde"
+	"github.com/bohica-labs/dataweaver/serde/json"
 )
 
 type order struct {
@@ -104,6 +107,27 @@ func TestNDJSON(t *testing.T) {
 		{Seq: 6, Raw: `{"id":3} {"id":4}`, Err: "invalid character '{' after top-level value"},
 		{Seq: 7, Raw: "[", Err: "unexpected end of JSON input"},
 	}, items)
+}
+
+// The quick way to write JSON is the same as the codec's.
+func TestNDJSONWithAndWithoutACodec(t *testing.T) {
+	t.Parallel()
+	v := order{ID: 1 << 60, Name: "<&>\u2028\n\xff", Price: 1e21}
+	quick, err := newJSONLines[order]().append([]byte("x"), &v)
+	require.NoError(t, err)
+	plain, err := codecLines[order]{codec: json.Codec[order]{}}.append([]byte("x"), &v)
+	require.NoError(t, err)
+	require.Equal(t, string(plain), string(quick))
+
+	// A codec of somebody else may write several lines.
+	indented := codecLines[order]{codec: json.Codec[order]{Marshal: func(v any) ([]byte, error) { return stdjson.MarshalIndent(v, "", "  ") }}}
+	got, err := indented.append([]byte("x"), &order{ID: 1})
+	require.NoError(t, err)
+	require.Equal(t, `x{"id":1,"name":"","price":0}`+"\n", string(got))
+	text := codecLines[string]{codec: serde.Funcs[string]{AppendFunc: func(dst []byte, v string) ([]byte, error) { return append(dst, v...), nil }}}
+	in := "a\nb"
+	_, err = text.append(nil, &in)
+	require.ErrorContains(t, err, "a line cannot contain a line end")
 }
 
 func TestARejectSaysWhere(t *testing.T) {

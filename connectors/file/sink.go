@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/bohica-labs/dataweaver"
+	weaver "github.com/bohica-labs/dataweaver"
 	"github.com/bohica-labs/dataweaver/retry"
 )
 

@@ -11,7 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/bohica-labs/dataweaver"
+	weaver "github.com/bohica-labs/dataweaver"
 	"github.com/bohica-labs/dataweaver/internal/durable"
 	"github.com/bohica-labs/dataweaver/internal/durable/durabletest"
 	"github.com/bohica-labs/dataweaver/retry"

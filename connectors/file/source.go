@@ -10,7 +10,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/bohica-labs/dataweaver"
+	weaver "github.com/bohica-labs/dataweaver"
 	"github.com/bohica-labs/dataweaver/retry"
 )
 

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/bohica-labs/dataweaver"
+	weaver "github.com/bohica-labs/dataweaver"
 	"github.com/bohica-labs/dataweaver/retry"
 )
 
@@ -37,6 +37,9 @@ func (w *writer[T]) Due() bool { return false }
 func (w *writer[T]) Write(ctx context.Context, b *weaver.Batch[T]) error {
 	if err := w.begin(ctx); err != nil {
 		return err
+	}
+	if cap(w.buf) == 0 && len(b.Records) > 0 {
+		w.buf = make([]byte, 0, w.limit+w.limit/16) // the record that fills it goes beyond
 	}
 	var failed []weaver.RecordError
 	for i := range b.Records {
@@ -168,7 +171,7 @@ func (w *writer[T]) Restore(ctx context.Context) ([]byte, error) {
 	}
 	f.begun()
 	if w.ledger.size == 0 {
-		w.buf = append(w.buf, w.header...)
+		w.buf = append(make([]byte, 0, w.limit+w.limit/16), w.header...)
 	}
 	return envelope, nil
 }

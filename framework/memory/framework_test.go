@@ -218,6 +218,14 @@ func TestReadWaitsAndFinishes(t *testing.T) {
 		require.NoError(t, <-done)
 		require.Equal(t, []string{"a"}, got)
 
+		other := open(t, fw.Consumer("s", "other"), split(0), nil)
+		require.NoError(t, other.(weaver.Finisher).Finish(t.Context()))
+		write(t, fw, "s", batch("after Finish"))
+		got, _ = read(t, other)
+		require.Equal(t, []string{"a"}, got)
+		got, _ = read(t, r)
+		require.Equal(t, []string{"after Finish"}, got)
+
 		done = async(t.Context(), func(ctx context.Context) error {
 			_, err := r.Read(ctx, weaver.NewBatch[[]byte](0, 0))
 			return err

@@ -30,6 +30,7 @@ func TestRevokeIsCarriedOutBeforeTheNewOwnerReads(t *testing.T) {
 		_, p := read(t, ra)
 
 		b := join(t, c)
+		start := time.Now()
 		var got weaver.Change
 		done := async(t.Context(), func(ctx context.Context) (err error) { got, err = b.Next(ctx); return err })
 		change := next(t, a)
@@ -45,6 +46,7 @@ func TestRevokeIsCarriedOutBeforeTheNewOwnerReads(t *testing.T) {
 		again := async(ctx, func(ctx context.Context) error { _, err := a.Next(ctx); return err })
 		require.NoError(t, <-done)
 		require.Equal(t, []string{"1"}, ids(got.Add))
+		require.Zero(t, time.Since(start), "no deadline was waited for")
 		require.Empty(t, rest(t, open(t, c, got.Add[0], nil)), "what was acknowledged isn't read again")
 		cancel()
 		require.ErrorIs(t, <-again, context.Canceled)
@@ -88,6 +90,23 @@ func TestPartitionIsTakenAfterTheDeadline(t *testing.T) {
 		late := next(t, a)
 		require.Equal(t, []string{"1"}, late.Revoke)
 		require.False(t, late.By.After(time.Now()))
+	})
+}
+
+func TestDeadlineIsNotPutOff(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		fw := New()
+		fw.RebalanceTimeout = time.Minute
+		create(t, fw, weaver.Stream{Name: "s", Partitions: 3})
+		c := fw.Consumer("s", "g")
+		require.Len(t, next(t, join(t, c)).Add, 3) // and doesn't come back
+		b := join(t, c)
+		start := time.Now()
+		time.Sleep(40 * time.Second)
+		join(t, c)
+		require.Len(t, next(t, b).Add, 1)
+		require.Equal(t, time.Minute, time.Since(start))
 	})
 }
 

@@ -78,6 +78,31 @@ func TestWriteWaitsForTheSlowestGroup(t *testing.T) {
 	})
 }
 
+func TestNewGroupHoldsWhatIsThere(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		fw := small(t, 2, weaver.Stream{Name: "s"})
+		old := open(t, fw.Consumer("s", "old"), split(0), nil)
+		write(t, fw, "s", batch("a", "b"))
+		_, p := read(t, old)
+		ack(t, old, p)
+		r := open(t, fw.Consumer("s", "new"), split(0), nil)
+		done := async(t.Context(), func(ctx context.Context) error {
+			w, err := fw.Produce("s").OpenWriter(ctx, weaver.Lane{})
+			if err != nil {
+				return err
+			}
+			return w.Write(ctx, batch("c"))
+		})
+		synctest.Wait()
+		require.Empty(t, done)
+		got, p := read(t, r)
+		require.Equal(t, []string{"a", "b"}, got)
+		ack(t, r, p)
+		require.NoError(t, <-done)
+	})
+}
+
 func TestRemovedGroupMakesRoom(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -125,11 +150,14 @@ func TestRetention(t *testing.T) {
 		_, err = c.OpenReader(t.Context(), weaver.Lane{Split: split(0)})
 		require.ErrorContains(t, err, "the oldest record kept is 2")
 		c.OutOfRange = ToEarliest
-		require.Equal(t, []string{"c"}, rest(t, open(t, c, split(0), nil)))
+		late := open(t, c, split(0), nil)
+		got, p := read(t, late)
+		require.Equal(t, []string{"c"}, got)
+		ack(t, late, p)
 
-		write(t, fw, "s", batch("d"))
+		write(t, fw, "s", batch("d", "e")) // c is consumed
 		start := time.Now()
-		write(t, fw, "s", batch("e")) // waits until c is old enough
+		write(t, fw, "s", batch("f")) // waits until d and e are old enough
 		require.Equal(t, time.Hour, time.Since(start))
 		c.OutOfRange = ToLatest
 		require.Empty(t, rest(t, open(t, c, split(0), nil)))

@@ -29,8 +29,9 @@ type Plan struct {
 	// up what the one before has left. Default a quarter of Kills; negative: never.
 	Early int
 
-	// Jitter is how long at most, a random time, the program runs on after the progress that the kill was waiting for.
-	// Default 5 ms; negative: none.
+	// Jitter is how long at most, a random time, the program runs on after the progress that the kill was waiting for, so
+	// that kills come at any moment of a write or a commit, and not only right behind one. Default as long as two steps of
+	// the output take, as far as has been seen, but no longer than 2 s; negative: none.
 	Jitter time.Duration
 
 	// Seed makes the random moments.
@@ -119,7 +120,6 @@ func (p Plan) filled() (Plan, error) {
 	}
 	p.Kills = or(p.Kills, defaultKills)
 	p.Early = max(0, or(p.Early, (p.Kills+3)/4))
-	p.Jitter = time.Duration(max(0, or(int64(p.Jitter), int64(defaultJitter))))
 	p.Patience = time.Duration(or(int64(p.Patience), int64(defaultPatience)))
 	p.Timeout = time.Duration(or(int64(p.Timeout), int64(defaultTimeout)))
 	return p, errors.Join(errs...)
@@ -127,7 +127,7 @@ func (p Plan) filled() (Plan, error) {
 
 const (
 	defaultKills    = 10
-	defaultJitter   = 5 * time.Millisecond
+	greatestJitter  = 2 * time.Second
 	defaultPatience = 30 * time.Second
 	defaultTimeout  = 5 * time.Minute
 )

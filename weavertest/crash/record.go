@@ -33,33 +33,31 @@ func (r *Record) Verify() error {
 	return nil
 }
 
-// AppendText appends the record as one line of ASCII, without a line end. It implements encoding.TextAppender and never
-// fails.
-func (r Record) AppendText(b []byte) ([]byte, error) {
+// AppendLine appends the record as one line of ASCII, without a line end, for formats that have lines and no fields.
+func (r Record) AppendLine(b []byte) []byte {
 	b = strconv.AppendInt(b, r.N, 10)
 	b = append(append(b, ' '), r.Key...)
 	b = fmt.Appendf(b, " %08x ", r.Sum)
-	return strconv.AppendQuoteToASCII(b, r.Data), nil
+	return strconv.AppendQuoteToASCII(b, r.Data)
 }
 
-// UnmarshalText reads what AppendText wrote. It implements encoding.TextUnmarshaler.
-func (r *Record) UnmarshalText(text []byte) error {
-	fields := strings.SplitN(string(text), " ", 4)
+// ParseLine reads what AppendLine wrote.
+func ParseLine(line []byte) (Record, error) {
+	fields := strings.SplitN(string(line), " ", 4)
 	if len(fields) != 4 {
-		return errors.New("crash: a record is a number, a key, a checksum and data")
+		return Record{}, errors.New("crash: a record is a number, a key, a checksum and data")
 	}
 	n, err := strconv.ParseInt(fields[0], 10, 64)
 	if err != nil {
-		return fmt.Errorf("crash: number of a record: %w", err)
+		return Record{}, fmt.Errorf("crash: number of a record: %w", err)
 	}
 	sum, err := strconv.ParseUint(fields[2], 16, 32)
 	if err != nil {
-		return fmt.Errorf("crash: checksum of a record: %w", err)
+		return Record{}, fmt.Errorf("crash: checksum of a record: %w", err)
 	}
 	data, err := strconv.Unquote(fields[3])
 	if err != nil {
-		return fmt.Errorf("crash: data of a record: %w", err)
+		return Record{}, fmt.Errorf("crash: data of a record: %w", err)
 	}
-	*r = Record{N: n, Key: fields[1], Data: data, Sum: uint32(sum)}
-	return nil
+	return Record{N: n, Key: fields[1], Data: data, Sum: uint32(sum)}, nil
 }

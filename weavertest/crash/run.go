@@ -30,6 +30,7 @@ func (p Plan) Run(ctx context.Context, program Program) (Report, error) {
 		program: program,
 		rng:     rand.New(rand.NewPCG(p.Seed, 0)),
 		start:   50 * time.Millisecond, // until a life has shown how long it takes
+		step:    5 * time.Millisecond,
 		left:    p.Kills,
 		early:   p.Early,
 	}
@@ -51,6 +52,7 @@ type runner struct {
 	early   int           // and those at a start
 	at      int64         // progress, the greatest so far
 	start   time.Duration // how long a life took to its first progress, the longest so far
+	step    time.Duration // from one progress to the next in the last life that showed it
 }
 
 // run lets one life follow another until one comes to its end.
@@ -77,16 +79,17 @@ func (r *runner) life(ctx context.Context) (ended bool, err error) {
 	if ctx.Err() != nil {
 		return false, context.Cause(ctx)
 	}
+	w := watch{plan: &r.plan}
+	if err := w.look(); err != nil {
+		return false, err
+	}
 	r.report.Lives++
 	l, err := start(r.program)
 	if err != nil {
 		return false, err
 	}
 	defer l.end()
-	w := watch{plan: &r.plan, life: l}
-	if err := w.look(); err != nil {
-		return false, err
-	}
+	w.life = l
 	switch {
 	case r.left > 0 && r.early > 0 && r.rng.IntN(r.left+r.early) < r.early:
 		r.early--
@@ -95,7 +98,8 @@ func (r *runner) life(ctx context.Context) (ended bool, err error) {
 		err = w.until(ctx, r.target())
 		if err == nil {
 			r.start = min(max(r.start, w.first), time.Second)
-			err = w.wait(ctx, time.Duration(r.rng.Int64N(int64(r.plan.Jitter)+1)))
+			r.step = w.step(r.step)
+			err = w.wait(ctx, r.jitter())
 		}
 	default:
 		err = w.until(ctx, -1)
@@ -106,12 +110,21 @@ func (r *runner) life(ctx context.Context) (ended bool, err error) {
 	return r.bury(l, &w)
 }
 
-// target is the progress for the next kill: with n kills left, some 1/(n+1) of what is left of the output, give or take
-// up to four fifths of that.
+// target is the progress for the next kill: with n kills left, 1/(n+1) of what is left of the output, give or take
+// up to three fifths of that.
 func (r *runner) target() int64 {
 	left := r.plan.Total - 1 - r.at
 	mean := float64(left) / float64(r.left+1)
-	return r.at + max(1, int64(mean*(0.2+1.6*r.rng.Float64())))
+	return r.at + max(1, int64(mean*(0.4+1.2*r.rng.Float64())))
+}
+
+// jitter is a random time to wait.
+func (r *runner) jitter() time.Duration {
+	most := r.plan.Jitter
+	if most == 0 {
+		most = min(2*r.step, greatestJitter)
+	}
+	return time.Duration(r.rng.Int64N(int64(max(0, most)) + 1))
 }
 
 // bury kills the program, if it isn't dead yet, and takes down how it ended.
@@ -126,7 +139,7 @@ func (r *runner) bury(l *life, w *watch) (ended bool, err error) {
 		return false, err
 	}
 	k := Kill{Life: r.report.Lives, Progress: w.at}
-	k.Counts = r.left > 0 && w.advanced && w.at > r.at && w.at < r.plan.Total
+	k.Counts = r.left > 0 && w.advanced && w.at < r.plan.Total
 	if k.Counts {
 		r.left--
 	}

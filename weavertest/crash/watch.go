@@ -15,8 +15,10 @@ type watch struct {
 	life     *life
 	looked   bool
 	at       int64         // progress now
-	advanced bool          // it changed in this life
+	advanced bool          // it grew in this life, which it doesn't by going back first
 	first    time.Duration // how long it took until then
+	latest   time.Duration // and until it grew for the last time
+	steps    int           // how often it grew after the first time
 }
 
 // look asks how far the output has come.
@@ -25,11 +27,24 @@ func (w *watch) look() error {
 	if err != nil {
 		return fmt.Errorf("Plan.Progress: %w", err)
 	}
-	if w.looked && at != w.at && !w.advanced {
-		w.advanced, w.first = true, time.Since(w.life.began)
+	if w.looked && at > w.at {
+		w.latest = time.Since(w.life.began)
+		if w.advanced {
+			w.steps++
+		} else {
+			w.advanced, w.first = true, w.latest
+		}
 	}
 	w.looked, w.at = true, at
 	return nil
+}
+
+// step returns how long it took from one progress to the next, or before if that hasn't shown.
+func (w *watch) step(before time.Duration) time.Duration {
+	if w.steps == 0 {
+		return before
+	}
+	return (w.latest - w.first) / time.Duration(w.steps)
 }
 
 // until watches until progress has come to target, which it never does if that is negative, or the program has ended.
