@@ -15,6 +15,9 @@ type arena struct {
 }
 
 func (a *arena) bytes(n int) []byte {
+	if n == 0 {
+		return []byte{} // empty is not nil
+	}
 	if n > cap(a.cur)-len(a.cur) {
 		a.grow(n)
 	}

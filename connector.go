@@ -130,7 +130,8 @@ type Checkpointer interface {
 	// It is called once, before the first Write.
 	Restore(ctx context.Context) ([]byte, error)
 	// Commit makes the records staged by Write (perhaps none) and the envelope durable in one transaction. It doesn't
-	// keep envelope. After an error the Writer is closed, and Restore on the next one tells whether it came through.
+	// keep envelope. After an error the Writer is closed, and Restore on the next one tells whether it came through; an
+	// earlier owner that was fenced returns ErrFenced.
 	Commit(ctx context.Context, envelope []byte) error
 }
 

@@ -50,6 +50,7 @@ type engine[In, Out any] struct {
 	keys     maphash.Seed  // of records, to writers
 	records  *rate.Limiter // nil: no bound
 	bytes    *rate.Limiter
+	settled  atomic.Bool // the set of splits is final
 	finished atomic.Bool // what is there now is all: readers are told to finish
 
 	mu          sync.Mutex

@@ -16,6 +16,11 @@ var ErrFull = errors.New("weaver: the origin waits for an acknowledgement")
 // saved is read again by the next Run.
 var ErrStopTimeout = errors.New("weaver: StopTimeout is over before everything in flight was durable")
 
+// ErrFenced is what a Checkpointer's Commit or Write returns, as it is or wrapped, when a later Restore has taken over its
+// split: somebody else owns it now. The lane doesn't take it back. It ends where its Splits session revokes the split
+// within StopTimeout; otherwise two pipelines write to one place, and Run fails.
+var ErrFenced = errors.New("weaver: another owner has taken over this split")
+
 // BatchError is what Write returns when some records of a batch failed and the Writer is well. It is complete: a
 // record it doesn't name was written, or, where RolledBack is set, could be.
 type BatchError struct {

@@ -112,6 +112,11 @@ func (l *lane[In, Out]) run() {
 		case err == nil:
 			l.event(LaneClosed, nil)
 			return
+		case errors.Is(err, ErrFenced):
+			l.countError(err)
+			l.event(LaneAbandoned, err)
+			l.waitForRevoke(err)
+			return
 		case isFinal(err):
 			l.countError(err)
 			e.fail(err)
@@ -119,7 +124,7 @@ func (l *lane[In, Out]) run() {
 			return
 		case e.stopping() || l.is(&l.revoked):
 			l.countError(err)
-			if e.stopping() {
+			if e.stopping() && l.skip == nil { // a record that was found and dead-lettered is no failure
 				e.note(err)
 			}
 			l.event(LaneClosed, err)
@@ -132,18 +137,40 @@ func (l *lane[In, Out]) run() {
 	}
 }
 
-// waitToRecover waits as the policy says. It reports false if the lane must not be opened again.
-func (l *lane[In, Out]) waitToRecover(cause error) bool {
+// waitForRevoke waits for the session to take away the split that somebody else has already. Where it doesn't, two
+// pipelines believe that the split is theirs.
+func (l *lane[In, Out]) waitForRevoke(cause error) {
 	e := l.e
-	ctx, cancel := context.WithCancelCause(e.reading)
+	ctx, cancel := l.untilRevoked()
 	defer cancel(nil)
+	switch {
+	case e.stopping():
+		e.note(cause)
+	case e.settled.Load() || retry.Sleep(ctx, e.cfg.stopTimeout) == nil:
+		e.fail(e.wrap(StageCommit, e.p.Sink, l, retry.Fatal(cause)))
+	}
+}
+
+// untilRevoked returns a ctx for waiting while the lane is closed.
+func (l *lane[In, Out]) untilRevoked() (context.Context, context.CancelCauseFunc) {
+	ctx, cancel := context.WithCancelCause(l.e.reading)
 	l.mu.Lock()
-	progress := l.progress
-	l.progress = false
+	defer l.mu.Unlock()
 	l.stop = cancel
 	if l.revoked {
 		cancel(nil)
 	}
+	return ctx, cancel
+}
+
+// waitToRecover waits as the policy says. It reports false if the lane must not be opened again.
+func (l *lane[In, Out]) waitToRecover(cause error) bool {
+	e := l.e
+	ctx, cancel := l.untilRevoked()
+	defer cancel(nil)
+	l.mu.Lock()
+	progress := l.progress
+	l.progress = false
 	l.mu.Unlock()
 	l.tally.mu.Lock()
 	l.tally.recoveries++

@@ -108,12 +108,16 @@ func (s simSource) OpenReader(ctx context.Context, at weaver.Lane) (weaver.Reade
 	if r.hold, _ = at.Split.Handle.(*simHold); r.hold == nil {
 		r.hold = &simHold{}
 	}
-	if old := w.live[split]; old != nil && old.hold.revoked && old.hold != r.hold {
+	switch old := w.live[split]; {
+	case old == nil || r.hold.revoked: // the latter is a lane that was given up while it opened
+	case old.hold.revoked:
 		old.hold.givenUp = time.Now() // one change has taken the split and given it back
-	} else if old != nil {
+	default:
 		w.violate("%s: opened while another one is open", name)
 	}
-	w.live[split] = r
+	if !r.hold.revoked {
+		w.live[split] = r
+	}
 	w.mu.Unlock()
 	w.opened(r, name)
 	if w.c.acker {

@@ -14,6 +14,7 @@ import (
 func (e *engine[In, Out]) startSplits() {
 	splitter, ok := As[Splitter](e.p.Source)
 	if !ok {
+		e.settled.Store(true)
 		_ = e.add(Split{}) // there is no other that it could collide with
 		return
 	}
@@ -78,6 +79,7 @@ func (e *engine[In, Out]) runSession(splitter Splitter) error {
 			return err
 		})
 		if err == io.EOF { //nolint:errorlint // only io.EOF itself says that the set is final
+			e.settled.Store(true)
 			return nil
 		}
 		if err != nil && e.finished.Load() && ctx.Err() != nil {

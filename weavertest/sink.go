@@ -33,7 +33,7 @@ const (
 )
 
 // ErrFenced is what a writer of a Transactional Sink returns once a later one has restored the same split.
-var ErrFenced = errors.New("weavertest: another writer of this split has been restored since")
+var ErrFenced = fmt.Errorf("weavertest: another writer of this split has been restored since: %w", weaver.ErrFenced)
 
 // Sink is a weaver.Sink that keeps in memory what is written, misbehaves as told and takes note of what the engine
 // does. What is durable outlives its writers: a pipeline that runs again with the same Sink finds its envelopes.

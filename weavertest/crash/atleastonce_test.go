@@ -3,6 +3,7 @@ package crash_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -129,13 +130,21 @@ func TestCrashCatches(t *testing.T) {
 			child := crash.Child(t, func(ctx context.Context, dir string) error {
 				return stored(dir, tt.sink(dir)).Run(ctx)
 			})
-			l := crash.Ledger{Seed: seed(t), Records: 10_000, Keys: 100}
+			l := crash.Ledger{Seed: seed(t), Records: 6_000, Keys: 100}
 			writeInput(t, child.Dir, l, asNDJSON)
 			out := filepath.Join(child.Dir, "out")
-			plan := crash.Plan{Kills: 5, Early: -1, Seed: l.Seed, Total: l.Records, Progress: crash.LastLine(out, number(decodeMeasured))}
+			check := func() error {
+				_, err := l.Check(crash.Rules{}, l.Verified(crash.Lines(out, decodeMeasured)))
+				return err
+			}
+			var before error
+			plan := crash.Plan{Kills: 5, Early: -1, Seed: l.Seed, Total: l.Records, Progress: crash.LastLine(out, number(decodeMeasured)), Again: func() error {
+				before = errors.Join(before, check())
+				return clean(child.Dir)
+			}}
 			report, err := plan.Run(t.Context(), child)
 			require.NoError(t, err)
-			_, err = l.Check(crash.Rules{}, l.Verified(crash.Lines(out, decodeMeasured)))
+			err = errors.Join(before, check())
 			t.Logf("%v: %v", report, err)
 			require.ErrorIs(t, err, tt.want)
 		})

@@ -81,7 +81,7 @@ func steady[In, Out any](p *weaver.Pipeline[In, Out]) *weaver.Pipeline[In, Out] 
 	p.Name = "crash"
 	p.BatchSize = 64
 	p.CheckpointInterval = 2 * time.Millisecond
-	p.RateLimit.Records = 20_000
+	p.RateLimit.Records = 10_000
 	return p
 }
 
@@ -94,15 +94,28 @@ func toNDJSON(in *file.File[crash.Record], dir string) *weaver.Pipeline[crash.Re
 func run(t *testing.T, child crash.Program, plan crash.Plan, l crash.Ledger, rules crash.Rules, decode func([]byte) (crash.Record, error)) {
 	t.Helper()
 	out := filepath.Join(child.Dir, "out")
-	plan.Seed, plan.Total = l.Seed, l.Records
-	if plan.Progress == nil {
-		plan.Progress = crash.LastLine(out, number(decode))
+	plan.Seed, plan.Total, plan.Progress = l.Seed, l.Records, crash.LastLine(out, number(decode))
+	check := func() error {
+		tally, err := l.Check(rules, l.Verified(crash.Lines(out, decode)))
+		t.Logf("%+v", tally)
+		return err
 	}
+	plan.Again = func() error { return errors.Join(check(), clean(child.Dir)) }
 	report, err := plan.Run(t.Context(), child)
+	t.Logf("%d records: %v", l.Records, report)
 	require.NoError(t, err, "WEAVER_TEST_SEED=%d", l.Seed)
-	tally, err := l.Check(rules, l.Verified(crash.Lines(out, decode)))
-	t.Logf("%d records: %v; %+v", l.Records, report, tally)
-	require.NoError(t, err, "WEAVER_TEST_SEED=%d: %v", l.Seed, report)
+	require.NoError(t, check(), "WEAVER_TEST_SEED=%d", l.Seed)
+}
+
+// clean removes all but the input.
+func clean(dir string) error {
+	entries, err := os.ReadDir(dir)
+	for _, entry := range entries {
+		if entry.Name() != "in" {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(dir, entry.Name())))
+		}
+	}
+	return err
 }
 
 // temporaries counts the files in a folder that a kill left in the middle of a commit.

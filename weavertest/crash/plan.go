@@ -10,8 +10,9 @@ import (
 // Plan says when a program is killed, and when to give up. It is a value that Run doesn't change.
 //
 // Kills are spread over the output: the next one comes when what is left has shrunk by a random share, so that those
-// that are left fit in. A program that is much faster than it is watched, every millisecond, ends before it was killed
-// often enough; Pipeline.RateLimit makes it slower, a small CheckpointInterval its output steadier.
+// that are left fit in. A program that is much faster than it is watched, every millisecond at best, ends before it was
+// killed often enough. Pipeline.RateLimit makes it slower, a small CheckpointInterval its output steadier, and Again lets
+// it begin anew.
 type Plan struct {
 	// Progress tells how far the output has come, in any unit: the number of the last record, records, bytes. It is
 	// asked every millisecond, while the program runs. It may go back when a program starts again. LastLine makes one
@@ -46,6 +47,11 @@ type Plan struct {
 	// AfterKill is called after each kill, when the program is dead and before it is started again, with what there was of
 	// the output before the kill; an error ends the Run. It may look at what is there, but must leave it alone. Default none.
 	AfterKill func(Kill) error
+
+	// Again is called when the program has come to its end before it was killed often enough. It looks at the output,
+	// which is complete, and takes it and all positions away, so that the program begins anew; an error ends the Run. That
+	// happens 10 times at most. Default none: too few kills are an error.
+	Again func() error
 }
 
 // Kill is one kill.
@@ -59,6 +65,7 @@ type Kill struct {
 type Report struct {
 	Kills []Kill // all of them, those that don't count included
 	Lives int    // how often the program was started
+	Again int    // how often it began anew because it had come to its end
 	Took  time.Duration
 }
 
@@ -130,4 +137,5 @@ const (
 	greatestJitter  = 2 * time.Second
 	defaultPatience = 30 * time.Second
 	defaultTimeout  = 5 * time.Minute
+	mostAgain       = 10
 )

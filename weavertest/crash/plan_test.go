@@ -197,6 +197,36 @@ func TestPlanOfAnyProgram(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrNotExist)
 }
 
+// A program that ends too soon may begin anew.
+func TestPlanAgain(t *testing.T) {
+	t.Parallel()
+	child := crash.Child(t, func(_ context.Context, dir string) error { return countTo(dir, 40) })
+	plan := crash.Plan{Kills: 30, Early: -1, Total: 40, Seed: seed(t), Progress: lastNumber(child.Dir)}
+	again := 0
+	plan.Again = func() error {
+		again++
+		at, err := plan.Progress()
+		if at != 40 {
+			return fmt.Errorf("the output ends with %d", at)
+		}
+		return errors.Join(err, os.Remove(filepath.Join(child.Dir, "out")))
+	}
+	report, err := plan.Run(t.Context(), child)
+	if err != nil { // it was not to be
+		require.ErrorIs(t, err, crash.ErrTooFewKills)
+		require.Equal(t, 10, again)
+	} else {
+		require.Equal(t, 30, report.Counted())
+	}
+	require.Equal(t, again, report.Again)
+	require.NotZero(t, again)
+
+	plan.Again = func() error { return os.ErrExist }
+	require.NoError(t, os.RemoveAll(filepath.Join(child.Dir, "out")))
+	_, err = plan.Run(t.Context(), child)
+	require.ErrorIs(t, err, os.ErrExist)
+}
+
 func TestPlanRefuses(t *testing.T) {
 	t.Parallel()
 	ok := func() (int64, error) { return 0, nil }

@@ -58,7 +58,7 @@ type runner struct {
 // run lets one life follow another until one comes to its end.
 func (r *runner) run(ctx context.Context) error {
 	// Each life that isn't killed early is killed after progress, so more than this are lives that didn't count.
-	for most := 2*(r.plan.Kills+r.plan.Early) + 10; r.report.Lives < most; {
+	for most := 2*(r.plan.Kills+r.plan.Early) + 2*mostAgain; r.report.Lives < most; {
 		ended, err := r.life(ctx)
 		if err != nil {
 			return err
@@ -66,10 +66,17 @@ func (r *runner) run(ctx context.Context) error {
 		if !ended {
 			continue
 		}
-		if r.left > 0 {
-			return fmt.Errorf("%w: the program ended by itself: make it slower (Pipeline.RateLimit) or give it more to do, and see that it writes often (Pipeline.CheckpointInterval)", ErrTooFewKills)
+		if r.left == 0 {
+			return nil
 		}
-		return nil
+		if r.plan.Again == nil || r.report.Again == mostAgain {
+			return fmt.Errorf("%w: the program ended by itself: make it slower (Pipeline.RateLimit) or give it more to do, see that it writes often (Pipeline.CheckpointInterval), or set Plan.Again", ErrTooFewKills)
+		}
+		r.report.Again++
+		r.at = 0
+		if err := r.plan.Again(); err != nil {
+			return fmt.Errorf("Plan.Again: %w", err)
+		}
 	}
 	return fmt.Errorf("%w: the program was started %d times", ErrTooFewKills, r.report.Lives)
 }
