@@ -27,6 +27,11 @@ type origin[In, Out any] struct {
 // deliver writes records, which are those of group from number from on. It returns once they are accepted or
 // dead-lettered, and then true; or else all lanes concerned have been failed.
 func (w *writer[In, Out]) deliver(group *part[In, Out], records []Record[Out], from int) bool {
+	if from > 0 { // a part of more than BatchSize, alone: its lane may have failed since it began
+		if l := group.unit.lane; l.is(&l.broken) {
+			return false
+		}
+	}
 	err := w.call(records)
 	if err == nil {
 		if w.backoff != nil && w.flusher == nil {
@@ -324,7 +329,7 @@ func (w *writer[In, Out]) lose(todo []origin[In, Out], err error, stage string) 
 		w.markDirty(o.part.unit.lane)
 	}
 	w.eachDirty(func(l *lane[In, Out], epoch int) {
-		if poison {
+		if poison && l.epochNow() == epoch { // what it wrote before it recovered from something else says nothing about what it writes now
 			l.suspect(l.behind(), err)
 		}
 		l.failIn(epoch, told, lost)

@@ -244,6 +244,7 @@ func (l *lane[In, Out]) once() error {
 	ctx, cancel := context.WithCancelCause(l.e.reading)
 	defer cancel(nil)
 	l.reading = ctx
+	l.saving.lock() // a round that still saves for the last opening comes to its end
 	l.mu.Lock()
 	l.stop = cancel
 	l.epoch++
@@ -254,6 +255,7 @@ func (l *lane[In, Out]) once() error {
 		cancel(nil)
 	}
 	l.mu.Unlock()
+	l.saving.unlock()
 	defer l.close()
 	if err := l.open(); err != nil {
 		if ctx.Err() != nil && !isFinal(err) {

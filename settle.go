@@ -325,6 +325,9 @@ func (l *lane[In, Out]) commit(w *writer[In, Out], last bool) error {
 	if err := e.letters.flush(); err != nil && l.hasFailed() {
 		return err
 	}
+	if l.is(&l.lost) { // its letters are, while others were written
+		return nil
+	}
 	start := e.now()
 	err := guard(func() error { return w.checkpointer.Commit(e.working, appendEnvelope(nil, m.pos, m.state)) })
 	e.countFlush(w, StageCommit, e.now()-start, err)

@@ -83,6 +83,9 @@ func (s simSource) OpenReader(ctx context.Context, at weaver.Lane) (weaver.Reade
 	name := fmt.Sprintf("reader of split %d", split)
 	r.owner = owner{w: w, name: name}
 	r.ackOwner = owner{w: w, name: name}
+	if r.hold, _ = at.Split.Handle.(*simHold); r.hold == nil {
+		r.hold = &simHold{}
+	}
 	switch {
 	case w.c.queue:
 		if at.Position != nil {
@@ -96,18 +99,15 @@ func (s simSource) OpenReader(ctx context.Context, at weaver.Lane) (weaver.Reade
 		}
 		r.at = n
 		w.durableUpTo(name+" opened", split, n)
-		if w.c.acker && n < w.acked[split] {
+		if w.c.acker && n < w.acked[split] && !r.hold.revoked {
 			w.violate("%s: opened at %d, but %d is acknowledged", name, n, w.acked[split])
 		}
 	case w.c.acker:
 		r.at = w.acked[split]
-	case w.saved[split] > 0:
+	case w.saved[split] > 0 && !r.hold.revoked:
 		w.violate("%s: opened at the start, but %d is saved", name, w.saved[split])
 	}
 	r.from, r.txnEnd = r.at, r.at
-	if r.hold, _ = at.Split.Handle.(*simHold); r.hold == nil {
-		r.hold = &simHold{}
-	}
 	switch old := w.live[split]; {
 	case old == nil || r.hold.revoked: // the latter is a lane that was given up while it opened
 	case old.hold.revoked:

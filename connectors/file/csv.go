@@ -10,6 +10,7 @@ import (
 	"github.com/jszwec/csvutil"
 
 	weaver "github.com/bohica-labs/dataweaver"
+	"github.com/bohica-labs/dataweaver/retry"
 )
 
 // newCSV makes the format of CSV for a T that is a struct, a pointer to one, or []string.
@@ -128,7 +129,12 @@ func (d *rowDecoder[T]) decode(b *weaver.Batch[T], body []byte, v *T) error {
 		return wrongWidth(len(d.row), d.width)
 	}
 	b.Weigh(len(body))
-	return d.dec.Decode(v)
+	err := d.dec.Decode(v)
+	var unsupported *csvutil.UnsupportedTypeError
+	if errors.As(err, &unsupported) { // of a field: no row can ever be decoded
+		return retry.Fatal(err)
+	}
+	return err
 }
 
 func wrongWidth(got, want int) error {

@@ -96,8 +96,7 @@ func (l *ledger) standing(c claim) (sidecar, error) {
 func (l *ledger) agrees(s sidecar, c claim) error {
 	switch {
 	case s.split != c.split:
-		return retry.Fatal(fmt.Errorf("%s holds the split %q (%s says), and this is %q: one file takes one split; give this one a file of its own, or read the source as one split",
-			l.path, s.split, l.sidecarPath, c.split))
+		return retry.Fatal(fmt.Errorf("%s: %w: %s says that it has %q, and %q comes", l.path, errOneSplit, l.sidecarPath, s.split, c.split))
 	case s.pipeline != c.pipeline && s.pipeline != "":
 		return retry.Fatal(fmt.Errorf("%s was written by pipeline %q (%s says), and this is %q: give this one a file of its own, or set IfExists to file.Overwrite",
 			l.path, s.pipeline, l.sidecarPath, c.pipeline))
@@ -163,6 +162,30 @@ func (l *ledger) commit(ctx context.Context, p, envelope []byte) (err error) {
 	}
 	next.envelope = append([]byte{}, envelope...)
 	return l.save(next)
+}
+
+// close cuts away what was not committed, where that can be done at once, for those who read the file meanwhile. It counts for nothing anyway.
+func (l *ledger) close() error { return errors.Join(l.tidy(), l.file.Close()) }
+
+func (l *ledger) tidy() (err error) {
+	if l.last.owner == 0 {
+		return nil // it never was this writer's
+	}
+	ok, err := tryLock(l.file)
+	if !ok || err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, l.unlock()) }()
+	// The length comes from the sidecar: a commit that failed may have come through.
+	s, found, err := readSidecar(l.fsys, l.sidecarPath)
+	if err != nil || !found || s.owner != l.last.owner {
+		return err
+	}
+	info, err := l.file.Stat()
+	if err != nil || info.Size() != l.size || l.size <= s.length { // somebody else has appended to it
+		return err
+	}
+	return l.cut(s.length)
 }
 
 // save makes s the sidecar.

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	weaver "github.com/bohica-labs/dataweaver"
+	"github.com/bohica-labs/dataweaver/checkpoint"
 	"github.com/bohica-labs/dataweaver/internal/durable/durabletest"
 )
 
@@ -145,4 +146,19 @@ func TestReadCheckpoint(t *testing.T) {
 	realFile(t, out+sidecarSuffix, "damaged")
 	_, err = ReadCheckpoint(out)
 	require.ErrorContains(t, err, "is damaged")
+}
+
+func TestSeveralSplitsIntoOneFile(t *testing.T) {
+	t.Parallel()
+	dir := folder(t, map[string]string{"a.txt": "a\nb\n", "b.txt": "c\n"})
+	f := Lines(filepath.Join(dir, "*.txt"))
+	f.Parallel = true
+	out := filepath.Join(dir, "out")
+	p := weaver.Copy(f, weaver.Tee[[]byte](Lines(out)))
+	p.Name = "p"
+	p.Checkpoint = checkpoint.NewMemory()
+	require.NoError(t, p.Run(t.Context()))
+	require.NoError(t, p.Run(t.Context()), "again: all has been read")
+	items, _ := drain(t, Lines(out), nil, 0)
+	require.ElementsMatch(t, []string{"a", "b", "c"}, values(items))
 }

@@ -392,3 +392,20 @@ func TestLag(t *testing.T) {
 		require.Equal(t, weaver.Lag{Records: -1, Bytes: want, Time: -1}, lag.Lag())
 	}
 }
+
+func TestAFieldThatNoRowCanFill(t *testing.T) {
+	t.Parallel()
+	type odd struct {
+		C chan int `csv:"c"`
+	}
+	r, err := on(CSV[odd]("in"), newDisk(t, map[string]string{"in": "c\n1\n"})).OpenReader(t.Context(), weaver.Lane{})
+	require.NoError(t, err)
+	b := weaver.NewBatch[odd](0, 0)
+	_, err = r.Read(t.Context(), b)
+	require.Equal(t, io.EOF, err)
+	b.Rejects(func(_ []byte, err error) bool {
+		require.Equal(t, retry.ClassFatal, retry.ClassOf(err))
+		return true
+	})
+	require.NoError(t, r.Close())
+}

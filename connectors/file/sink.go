@@ -13,6 +13,10 @@ import (
 // later is right.
 var ErrTakenOver = errors.New("another writer has taken over the file")
 
+// errOneSplit says what to do about a second split.
+var errOneSplit = errors.New("one file takes one split, as it keeps one position: read the source as one split (a pattern without Parallel), " +
+	"or have a pipeline and a file for each split, or let the file be appended to, at-least-once: put weaver.Tee around it and set Pipeline.Checkpoint")
+
 // sinkState is what the writers of a File know of each other, guarded by File.mu.
 type sinkState[T any] struct {
 	anew     bool       // IfExists is Overwrite, and a Run has begun that has not emptied the file yet
@@ -59,8 +63,7 @@ func (f *File[T]) oneSplit(id string) error {
 	if s.split == nil || *s.split == id {
 		return nil
 	}
-	return retry.Fatal(fmt.Errorf("%s: one file takes one split, and this one has %q when %q comes: read the source as one split (a pattern without Parallel, weaver.Merge), or write each split to a file of its own (weaver.Route)",
-		f, *s.split, id))
+	return retry.Fatal(fmt.Errorf("%s: %w: it has %q, and %q comes", f, errOneSplit, *s.split, id))
 }
 
 // keep makes w the one that keeps the checkpoint, and reports whether it is to begin anew.

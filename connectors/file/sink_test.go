@@ -63,9 +63,17 @@ func TestCommitAndRestore(t *testing.T) {
 	require.NoError(t, w.Commit(t.Context(), []byte("3+")))
 	require.NoError(t, w.Write(t.Context(), lines("lost")))
 	require.NoError(t, w.spill(t.Context()))
-	require.NoError(t, w.Close())
 	require.Equal(t, "a\nb\nc\nlost\n", content(t, disk, "out"))
+	after := disk.Crash(1)
+	w, envelope = keep(t, on(Lines("out"), after), weaver.Lane{})
+	require.Equal(t, "3+", string(envelope))
+	require.Equal(t, "a\nb\nc\n", content(t, after, "out"))
+	require.NoError(t, w.Write(t.Context(), lines("tidied away")))
+	require.NoError(t, w.spill(t.Context()))
+	require.NoError(t, w.Close())
+	require.Equal(t, "a\nb\nc\n", content(t, after, "out"))
 
+	disk = after
 	w, envelope = keep(t, on(Lines("out"), disk), weaver.Lane{})
 	require.Equal(t, "3+", string(envelope))
 	require.Equal(t, "a\nb\nc\n", content(t, disk, "out"))
@@ -74,7 +82,7 @@ func TestCommitAndRestore(t *testing.T) {
 	require.NoError(t, w.Close())
 	require.Error(t, w.Write(t.Context(), lines("e")))
 
-	w, envelope = keep(t, f, weaver.Lane{Resume: true})
+	w, envelope = keep(t, on(f, disk), weaver.Lane{Resume: true})
 	require.Equal(t, []byte{}, envelope)
 	require.Equal(t, "a\nb\nc\nd\n", content(t, disk, "out"))
 	require.NoError(t, w.Close())

@@ -202,7 +202,7 @@ func (w *writer[T]) Close() error {
 		w.shared = nil
 	}
 	if w.ledger != nil {
-		err = w.ledger.file.Close()
+		err = w.ledger.close()
 		w.ledger = nil
 	}
 	w.file.mu.Lock()

@@ -32,8 +32,9 @@ func main() {
 	flag.Parse()
 	// Ctrl-C ends reading; what is in flight is still written.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, *out, os.Stdout); err != nil {
+	err := run(ctx, *out, os.Stdout)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

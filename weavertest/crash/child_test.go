@@ -23,7 +23,7 @@ func TestChildOfSubtest(t *testing.T) {
 				return countTo(dir, 200)
 			})
 			require.False(t, crash.InChild())
-			_, err := crash.Plan{Kills: 1, Total: 200, Progress: lastNumber(child.Dir)}.Run(t.Context(), child)
+			_, err := crash.Plan{Kills: 1, Total: 200, Progress: lastNumber(child.Dir), Again: anew(child.Dir)}.Run(t.Context(), child)
 			require.NoError(t, err)
 		})
 	}

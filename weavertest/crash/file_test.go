@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -118,13 +119,39 @@ func clean(dir string) error {
 	return err
 }
 
-// temporaries counts the files in a folder that a kill left in the middle of a commit.
-func temporaries(dir string) int {
-	names, err := filepath.Glob(filepath.Join(dir, ".weaver-*.tmp"))
-	if err != nil {
-		panic(err)
+// remains counts what kills leave behind.
+type remains struct {
+	uncommitted int // the output is longer than the last commit says
+	temporary   int // how many files there are at last that nobody knows any more
+}
+
+func (r *remains) look(dir string) func(crash.Kill) error {
+	return func(crash.Kill) error {
+		info, err := os.Stat(filepath.Join(dir, "out"))
+		if err != nil {
+			return ignoreMissing(err)
+		}
+		checkpoint, err := file.ReadCheckpoint(filepath.Join(dir, "out"))
+		if err != nil {
+			return ignoreMissing(err)
+		}
+		if info.Size() < checkpoint.Length {
+			return fmt.Errorf("the output has %d bytes, and %d are committed", info.Size(), checkpoint.Length)
+		}
+		if info.Size() > checkpoint.Length {
+			r.uncommitted++
+		}
+		names, err := filepath.Glob(filepath.Join(dir, ".weaver-*.tmp"))
+		r.temporary = len(names)
+		return err
 	}
-	return len(names)
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 func TestCrashFileToFile(t *testing.T) {
@@ -134,8 +161,9 @@ func TestCrashFileToFile(t *testing.T) {
 	})
 	l := crash.Ledger{Seed: seed(t), Records: scale[int64](20_000, 200_000), Keys: 100}
 	writeInput(t, child.Dir, l, asNDJSON)
-	run(t, child, crash.Plan{Kills: scale(10, 100)}, l, crash.Rules{}, decodeMeasured)
-	t.Logf("%d temporary files are left", temporaries(child.Dir))
+	var found remains
+	run(t, child, crash.Plan{Kills: scale(10, 100), AfterKill: found.look(child.Dir)}, l, crash.Rules{}, decodeMeasured)
+	t.Logf("after a kill there was %+v", found)
 }
 
 func TestCrashOtherFormats(t *testing.T) {

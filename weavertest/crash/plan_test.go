@@ -42,6 +42,11 @@ func lastNumber(dir string) func() (int64, error) {
 	})
 }
 
+// anew is for Plan.Again.
+func anew(dir string) func() error {
+	return func() error { return os.Remove(filepath.Join(dir, "out")) }
+}
+
 // requireStill wants nobody to write to the output any more.
 func requireStill(t *testing.T, dir string) {
 	t.Helper()
@@ -56,7 +61,7 @@ func requireStill(t *testing.T, dir string) {
 
 func TestPlanSpreadsKills(t *testing.T) {
 	t.Parallel()
-	const total = 400
+	const total = 600
 	child := crash.Child(t, func(_ context.Context, dir string) error { return countTo(dir, total) })
 	var kills []crash.Kill
 	plan := crash.Plan{Kills: 8, Early: 3, Total: total, Seed: seed(t), Progress: lastNumber(child.Dir), AfterKill: func(k crash.Kill) error {
@@ -66,12 +71,16 @@ func TestPlanSpreadsKills(t *testing.T) {
 			err = fmt.Errorf("progress is %d after a kill at %d", at, k.Progress)
 		}
 		return err
-	}}
+	}, Again: anew(child.Dir)}
 	report, err := plan.Run(t.Context(), child)
 	require.NoError(t, err)
 	require.Equal(t, kills, report.Kills)
 	require.Equal(t, 8, report.Counted())
-	require.Equal(t, len(kills)+1, report.Lives)
+	require.Equal(t, len(kills)+1+report.Again, report.Lives)
+	require.Contains(t, report.String(), "8 kills at ")
+	if report.Again > 0 {
+		t.Skip("the machine is too busy for a look at how kills are spread")
+	}
 	last, halves := int64(0), [2]int{}
 	for _, k := range kills {
 		if !k.Counts {
@@ -84,7 +93,6 @@ func TestPlanSpreadsKills(t *testing.T) {
 	}
 	require.NotZero(t, halves[0], report)
 	require.NotZero(t, halves[1], report)
-	require.Contains(t, report.String(), "8 kills at ")
 	at, err := lastNumber(child.Dir)()
 	require.NoError(t, err)
 	require.EqualValues(t, total, at)
@@ -131,8 +139,8 @@ func TestPlanTellsWhatGoesWrong(t *testing.T) {
 		},
 		{
 			name: "an AfterKill that has seen enough",
-			life: func(dir string) error { return countTo(dir, 500) },
-			plan: crash.Plan{Kills: 3, AfterKill: func(crash.Kill) error { return os.ErrInvalid }},
+			life: func(dir string) error { return countTo(dir, 1_000_000) },
+			plan: crash.Plan{Kills: 3, Total: 1_000_000, AfterKill: func(crash.Kill) error { return os.ErrInvalid }},
 			is:   os.ErrInvalid,
 		},
 	} {
@@ -188,7 +196,7 @@ func TestPlanOfAnyProgram(t *testing.T) {
 		os.Exit(0)
 		return nil
 	})
-	plan := crash.Plan{Kills: 2, Total: 200, Progress: lastNumber(child.Dir)}
+	plan := crash.Plan{Kills: 2, Total: 200, Progress: lastNumber(child.Dir), Again: anew(child.Dir)}
 	report, err := plan.Run(t.Context(), crash.Program{Command: child.Command})
 	require.NoError(t, err)
 	require.Equal(t, 2, report.Counted())
@@ -209,7 +217,7 @@ func TestPlanAgain(t *testing.T) {
 		if at != 40 {
 			return fmt.Errorf("the output ends with %d", at)
 		}
-		return errors.Join(err, os.Remove(filepath.Join(child.Dir, "out")))
+		return errors.Join(err, anew(child.Dir)())
 	}
 	report, err := plan.Run(t.Context(), child)
 	if err != nil { // it was not to be
@@ -222,7 +230,7 @@ func TestPlanAgain(t *testing.T) {
 	require.NotZero(t, again)
 
 	plan.Again = func() error { return os.ErrExist }
-	require.NoError(t, os.RemoveAll(filepath.Join(child.Dir, "out")))
+	require.NoError(t, anew(child.Dir)())
 	_, err = plan.Run(t.Context(), child)
 	require.ErrorIs(t, err, os.ErrExist)
 }
