@@ -128,11 +128,12 @@ func (l *lane[In, Out]) forget() {
 // come finds out which it is.
 func (l *lane[In, Out]) openWriter(at Lane) error {
 	e := l.e
-	if e.known.Load() && !e.perLane.Load() {
+	known := e.known.Load() // once: another lane may find out in between
+	if known && !e.perLane.Load() {
 		return nil // writers reopen themselves when they are used
 	}
 	at.Resume = l.epoch > 1 || l.durable.has
-	if !e.known.Load() {
+	if !known {
 		e.opening.lock()
 		defer e.opening.unlock()
 		if e.known.Load() && !e.perLane.Load() {

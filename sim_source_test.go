@@ -296,7 +296,7 @@ func (s simSplitSource) Splits(ctx context.Context) (weaver.Splits, error) {
 	}
 	x := &simSession{owner: owner{w: w, name: "session"}, mine: map[int]*simHold{}}
 	if w.c.rebalance {
-		x.steps = w.intn(6)
+		x.steps = w.intn(max(6, w.c.steps))
 	}
 	w.opened(x, "session")
 	return x, nil

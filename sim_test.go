@@ -133,6 +133,9 @@ func simPipeline(w *simWorld, store checkpoint.Store) *weaver.Pipeline[simItem, 
 	p.BatchSize, p.Writers, p.Parallelism = c.batchSize, c.writers, c.parallelism
 	p.BatchDelay, p.CheckpointInterval, p.MaxInFlightBytes = c.batchDelay, c.interval, c.inFlight
 	p.MaxLanes = 3
+	if !w.calm {
+		p.StopTimeout = c.stopTimeout
+	}
 	p.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
 	if os.Getenv("WEAVER_TEST_VERBOSE") == "2" {
 		p.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -180,4 +183,34 @@ func (w *simWorld) cancelWhenDone(ctx context.Context, cancel func()) {
 	}
 }
 
-func TestPropertyAnything(t *testing.T) { runSeeds(t, 400, 20000, drawConfig) }
+func TestPropertyAnything(t *testing.T) { runSeeds(t, 300, 20000, drawConfig) }
+
+// TestPropertyStops cancels many Runs on one world, sooner or later.
+func TestPropertyStops(t *testing.T) {
+	runSeeds(t, 100, 5000, func(seed uint64) *simConfig {
+		c := drawConfig(seed + 1e6)
+		c.seed = seed
+		c.runs = 8
+		if !c.acker && c.sink != sinkCheckpointer {
+			c.store = true // somebody must remember
+		}
+		return c
+	})
+}
+
+// TestPropertyRebalance revokes and adds splits again and again, with everything slow.
+func TestPropertyRebalance(t *testing.T) {
+	runSeeds(t, 100, 5000, func(seed uint64) *simConfig {
+		c := drawConfig(seed + 2e6)
+		c.seed = seed
+		if c.queue {
+			return c
+		}
+		c.splits, c.rebalance, c.steps = 5, true, 30
+		c.slowWrite, c.slowStage = 2*time.Millisecond, time.Millisecond
+		if !c.acker && c.sink != sinkCheckpointer {
+			c.store = true
+		}
+		return c
+	})
+}

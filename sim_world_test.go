@@ -94,6 +94,7 @@ type simConfig struct {
 	keys         int // 0: nil keys
 	unbounded    bool
 	rebalance    bool
+	steps        int // of rebalancing; default 6
 	queue        bool
 	acker        bool
 	store        bool
@@ -117,6 +118,7 @@ type simConfig struct {
 	faults       int // how many of each site
 	faultRate    float64
 	cancelWithin time.Duration
+	stopTimeout  time.Duration // of all Runs but the last
 }
 
 func (c *simConfig) String() string { return fmt.Sprintf("%+v", *c) }
@@ -154,6 +156,7 @@ func drawConfig(seed uint64) *simConfig {
 		faultRate:   pick(r, 0.02, 0.2, 0.6),
 	}
 	c.cancelWithin = pick(r, 3*time.Millisecond, 100*time.Millisecond, 3*time.Second)
+	c.stopTimeout = pick(r, 0, 0, time.Millisecond)
 	if c.queue {
 		c.splits, c.rebalance, c.store, c.acker, c.unbounded, c.txn = 1, false, false, true, true, 1
 		if c.process == "count" || c.process == "thencount" {
