@@ -85,15 +85,15 @@ func (l *lane[In, Out]) rejection(stage string, err error, attempts int) Rejecte
 func (l *lane[In, Out]) rejectInputs(u *unit[In, Out]) error {
 	rejected := make([]Rejected[In], 0, len(u.in.rejects)+len(u.emit.fails))
 	for _, r := range u.in.rejects {
-		if r.err == nil {
-			r.err = errors.New("the Reader rejected this input and didn't say why")
+		if r.Err == nil {
+			r.Err = errors.New("the Reader rejected this input and didn't say why")
 		}
-		if retry.ClassOf(r.err) == retry.ClassFatal {
-			return l.e.wrap(StageRead, l.e.p.Source, l, r.err)
+		if retry.ClassOf(r.Err) == retry.ClassFatal {
+			return l.e.wrap(StageRead, l.e.p.Source, l, r.Err)
 		}
-		x := l.rejection(StageRead, r.err, 1)
-		x.Raw = r.raw
-		x.index = r.before
+		x := l.rejection(StageRead, r.Err, 1)
+		x.Raw, x.Seq = r.Raw, r.Seq
+		x.index = r.Before
 		rejected = append(rejected, x)
 	}
 	for _, f := range u.emit.fails {
@@ -183,6 +183,9 @@ func (d *deadLetters[In, Out]) writeAll(l *lane[In, Out], rejected []Rejected[In
 			d.closeWriter()
 			d.lose(err)
 		}
+		if retry.ClassOf(err) == retry.ClassPoison && spellOut(rejected) {
+			continue
+		}
 		if isFinal(err) {
 			err = e.wrap(StageDeadLetter, e.p.DeadLetter, l, retry.Fatal(fmt.Errorf("a dead letter can't be written: %w", err)))
 			e.fail(err)
@@ -212,6 +215,19 @@ func (d *deadLetters[In, Out]) writeAll(l *lane[In, Out], rejected []Rejected[In
 	return nil
 }
 
+// spellOut turns values into text, for a sink that can't write them. It reports whether there were any.
+func spellOut[In any](rejected []Rejected[In]) bool {
+	some := false
+	for i := range rejected {
+		if x := &rejected[i]; x.Value != nil {
+			x.Raw = fmt.Appendf(nil, "%+v", *x.Value)
+			x.Value = nil
+			some = true
+		}
+	}
+	return some
+}
+
 // first is the worst of what a batch failed with: that of a record that can't be written, if there is one.
 func (e *BatchError) first() error {
 	for _, f := range e.Records {
@@ -227,7 +243,7 @@ func (e *BatchError) first() error {
 
 func (d *deadLetters[In, Out]) call(l *lane[In, Out], rejected []Rejected[In]) error {
 	if d.w == nil {
-		at := Lane{Pipeline: d.e.cfg.name, Split: l.split, Resume: d.opened > 0 || l.resumePoint() != nil, Log: d.e.cfg.log}
+		at := Lane{Pipeline: d.e.cfg.name, Split: l.split, Resume: d.opened > 0 || d.e.resumed.Load(), Log: d.e.cfg.log}
 		err := guard(func() (err error) {
 			d.w, err = d.e.p.DeadLetter.OpenWriter(d.e.working, at)
 			return err
@@ -242,6 +258,9 @@ func (d *deadLetters[In, Out]) call(l *lane[In, Out], rejected []Rejected[In]) e
 		}
 		if err != nil {
 			d.w = nil
+			if retry.ClassOf(err) == retry.ClassPoison {
+				err = retry.Fatal(err) // it concerns no letter
+			}
 			return err
 		}
 		d.opened++

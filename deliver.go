@@ -206,10 +206,10 @@ func (r *repair[In, Out]) judgeRecords(todo []origin[In, Out], batch *BatchError
 	tries := 0
 	for _, f := range batch.Records {
 		o := todo[f.Index]
-		class := retry.ClassOf(f.Err)
-		if class == retry.ClassUnmarked && batch.Err != nil {
-			class = retry.ClassOf(batch.Err)
+		if retry.ClassOf(f.Err) == retry.ClassUnmarked && retry.ClassOf(batch.Err) != retry.ClassUnmarked {
+			f.Err = errors.Join(f.Err, batch.Err) // it has the class, and how long to wait
 		}
+		class := retry.ClassOf(f.Err)
 		if class == retry.ClassFatal {
 			return nil, r.giveUp(todo, f.Err)
 		}
@@ -224,9 +224,6 @@ func (r *repair[In, Out]) judgeRecords(todo []origin[In, Out], batch *BatchError
 		tries++
 		if d, told := retry.Delay(f.Err); cause == nil || told && d > delayOf(cause) {
 			cause = f.Err
-			if class != retry.ClassOf(f.Err) {
-				cause = retry.Mark(f.Err, class)
-			}
 		}
 	}
 	if err := r.reject(letters); err != nil {

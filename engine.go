@@ -17,11 +17,11 @@ import (
 )
 
 // engine is one Run of a pipeline. Its goroutines: one a lane (lane.go), one a writer and workers where work is slow
-// (writer.go, worker.go), the splits session, and a ticker for checkpoints. Each is counted in wg.
+// (writer.go, send.go), the splits session, and a ticker for checkpoints. Each is counted in wg.
 //
-// Locks, in the order in which they are taken: lane.mu, then writer.mu or budget.mu. None is held over a call of a
-// connector or a user's function; for those there are gates (gate.go): engine.rounds, then writer.busy, then
-// lane.saving, then the dead letters'.
+// Locks, in the order in which they are taken: engine.mu, lane.mu, then writer.mu, budget.mu or tally.mu. None is held
+// over a call of a connector or a user's function but Lag, which must not block; for those there are gates (gate.go):
+// lane.staging, engine.opening, engine.rounds, then writer.busy, then lane.saving, then the dead letters'.
 type engine[In, Out any] struct {
 	p        *Pipeline[In, Out]
 	cfg      settings
@@ -50,6 +50,7 @@ type engine[In, Out any] struct {
 	keys     maphash.Seed  // of records, to writers
 	records  *rate.Limiter // nil: no bound
 	bytes    *rate.Limiter
+	resumed  atomic.Bool // a checkpoint of an earlier Run was found
 	settled  atomic.Bool // the set of splits is final
 	finished atomic.Bool // what is there now is all: readers are told to finish
 

@@ -103,6 +103,9 @@ func (l *lane[In, Out]) begin(pos Position, state []byte, found bool) {
 		l.durable.state = append(l.durable.state[:0], state...)
 		l.durable.has = true
 		l.saved = true
+		if l.epoch == 1 {
+			l.e.resumed.Store(true)
+		}
 	}
 	l.beginLocked()
 }

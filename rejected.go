@@ -3,7 +3,10 @@ package weaver
 import "time"
 
 // Rejected is what a dead-letter sink gets: a value, so any sink that writes values can write it, and any source can
-// read it back. Dead letters are at-least-once.
+// read it back. Dead letters are at-least-once. Like all of a batch, Value and the slices are good until Write returns.
+//
+// A letter that its sink can't take for good is written once more with the value as text in Raw (fmt's %+v), since what
+// a Writer can't encode, as JSON can't NaN, may be the very reason why it is here.
 type Rejected[T any] struct {
 	Value    *T        `json:"value,omitempty"` // what was read; nil if it never became a T
 	Raw      []byte    `json:"raw,omitempty"`   // what was read, where it never became a T

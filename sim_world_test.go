@@ -582,6 +582,9 @@ func (w *simWorld) checkOrder(s int) {
 	first, last := map[string]int{}, map[string]int{}
 	seen := map[[2]int]bool{}
 	for i, x := range w.order[s] {
+		if w.fate[s][x.N].dead() {
+			continue // of what a dead record became, some may be there
+		}
 		k := w.key(s, x.N)
 		if whole {
 			k = "all"

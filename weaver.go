@@ -26,6 +26,7 @@
 package weaver
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -55,6 +56,25 @@ func (o Op) String() string {
 		return "delete"
 	}
 	return "op?"
+}
+
+// MarshalText returns the name, so that an Op reads well in JSON.
+func (o Op) MarshalText() ([]byte, error) {
+	if o > Delete {
+		return nil, fmt.Errorf("weaver: there is no Op %d", o)
+	}
+	return []byte(o.String()), nil
+}
+
+// UnmarshalText takes what MarshalText returns.
+func (o *Op) UnmarshalText(text []byte) error {
+	for x := Upsert; x <= Delete; x++ {
+		if x.String() == string(text) {
+			*o = x
+			return nil
+		}
+	}
+	return fmt.Errorf("weaver: there is no Op %.20q", text)
 }
 
 // Record is one unit of data on its way, and the unit of error.
@@ -114,20 +134,21 @@ type Batch[T any] struct {
 
 	arena      arena
 	weight     int // what Weigh added
-	rejects    []reject
+	rejects    []Reject
 	maxRecords int
 	maxBytes   int
 }
 
-// reject is an input that could not become a T, and how many records came before it.
-type reject struct {
-	before int
-	raw    []byte
-	err    error
+// Reject is an input that could not become a T.
+type Reject struct {
+	Before int    // how many records of the batch came before it
+	Seq    int64  // as Record.Seq
+	Raw    []byte // what was read
+	Err    error  // where it was and what is wrong with it
 }
 
 // NewBatch returns an empty batch that is full at so many records or bytes; 0 stands for no bound. It is for tests of
-// connectors and for those who drive them without a Pipeline.
+// connectors, for those who drive them without a Pipeline, and for Readers that wrap another one.
 func NewBatch[T any](records, bytes int) *Batch[T] {
 	b := &Batch[T]{}
 	b.limit(records, bytes)
@@ -143,6 +164,16 @@ func (b *Batch[T]) limit(records, bytes int) {
 	}
 	b.maxRecords, b.maxBytes = records, bytes
 }
+
+// Room returns how many more records and bytes there are until the batch is full; neither is below 1. A Reader that
+// wraps another one gives it a batch of that size (NewBatch, Limit).
+func (b *Batch[T]) Room() (records, bytes int) {
+	return max(1, b.maxRecords-len(b.Records)-len(b.rejects)), max(1, b.maxBytes-b.arena.used-b.weight)
+}
+
+// Limit sets when the batch is full; 0 stands for no bound. It is for those who own the batch, as a Reader that wraps
+// another one does.
+func (b *Batch[T]) Limit(records, bytes int) { b.limit(records, bytes) }
 
 // Add appends a zeroed record and returns it to be filled. The pointer is good until the next Add.
 func (b *Batch[T]) Add() *Record[T] {
@@ -201,23 +232,17 @@ func (b *Batch[T]) Copy(p []byte) []byte {
 func (b *Batch[T]) Weigh(bytes int) { b.weight += bytes }
 
 // Reject reports input that cannot become a T. The pipeline hands raw (copied here) to the dead letters in its place
-// between the records, or stops where there are none. Err says where the input was and what is wrong with it; it
-// counts as poison unless it is marked fatal.
-func (b *Batch[T]) Reject(raw []byte, err error) {
-	b.rejects = append(b.rejects, reject{before: len(b.Records), raw: b.Copy(raw), err: err})
+// between the records, or stops where there are none. Seq is where it was, as Record.Seq; err says where, for people,
+// and what is wrong with it. It counts as poison unless it is marked fatal.
+func (b *Batch[T]) Reject(seq int64, raw []byte, err error) {
+	b.rejects = append(b.rejects, Reject{Before: len(b.Records), Seq: seq, Raw: b.Copy(raw), Err: err})
 }
 
-// Rejects visits what Reject was given, for tests of connectors and for those who drive them without a Pipeline.
-func (b *Batch[T]) Rejects(visit func(raw []byte, err error) bool) {
-	for _, r := range b.rejects {
-		if !visit(r.raw, r.err) {
-			return
-		}
-	}
-}
+// Rejects returns what Reject was given. It is the batch's, like Records.
+func (b *Batch[T]) Rejects() []Reject { return b.rejects }
 
-// Reset empties the batch for another Read; what it held is overwritten by later use. It is for tests of connectors
-// and for those who drive them without a Pipeline.
+// Reset empties the batch for another Read; what it held is overwritten by later use. It is for those who own
+// the batch.
 func (b *Batch[T]) Reset() { b.reset(false) }
 
 // reset makes the batch empty. With scribble, whoever kept memory of it reads garbage from now on.

@@ -203,13 +203,13 @@ func TestSourceReadsAsItsSourceDoes(t *testing.T) {
 	require.Equal(t, "key3", string(b.Records[1].Key))
 	require.Equal(t, weaver.Headers{{Key: "h", Value: []byte("3")}}, b.Records[1].Headers)
 	rejects := 0
-	b.Rejects(func(raw []byte, err error) bool {
+	for _, x := range b.Rejects() {
 		rejects++
-		require.Equal(t, "two", string(raw))
-		require.Equal(t, retry.ClassPoison, retry.ClassOf(err))
-		require.ErrorContains(t, err, `decode seq 2: strconv.Atoi: parsing "two": invalid syntax: "two"`)
-		return true
-	})
+		require.Equal(t, "two", string(x.Raw))
+		require.Equal(t, int64(2), x.Seq)
+		require.Equal(t, retry.ClassPoison, retry.ClassOf(x.Err))
+		require.ErrorContains(t, x.Err, `decode seq 2: strconv.Atoi: parsing "two": invalid syntax: "two"`)
+	}
 	require.Equal(t, 1, rejects)
 
 	p, err = read()
@@ -231,33 +231,6 @@ func valuesOf(b *weaver.Batch[int]) []int {
 		out = append(out, r.Value)
 	}
 	return out
-}
-
-// Where the engine takes less than a batch of bytes holds, the position comes with the last of it.
-func TestSourceInParts(t *testing.T) {
-	t.Parallel()
-	f := &feed{}
-	f.then("p1", nil, "1", "2", "x", "3", "4", "5")
-	f.then("p2", io.EOF, "6", "7", "8")
-	r, err := serde.Source[int](f, number).OpenReader(t.Context(), weaver.Lane{})
-	require.NoError(t, err)
-	b := weaver.NewBatch[int](2, 0)
-	var got []string
-	for err == nil {
-		b.Reset()
-		var p weaver.Position
-		p, err = r.Read(t.Context(), b)
-		rejects := 0
-		b.Rejects(func([]byte, error) bool { rejects++; return true })
-		got = append(got, fmt.Sprintf("%v %d %s %t %v", valuesOf(b), rejects, p, p == nil, err))
-	}
-	require.Equal(t, []string{
-		"[1 2] 0  true <nil>",
-		"[3] 1  true <nil>",
-		"[4 5] 0 p1 false <nil>",
-		"[6 7] 0  true <nil>",
-		"[8] 0 p2 false EOF",
-	}, got)
 }
 
 // counting fills what it is given, and knows how much that was.

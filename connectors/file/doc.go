@@ -31,8 +31,8 @@
 // So a pipeline that runs twice goes on where it was: the second run writes nothing if nothing is new. IfExists says what happens to a file without a sidecar, and
 // Overwrite begins anew each time. To begin anew once, remove both files. Moved away together, both stay good.
 //
-// One file takes one split, since it has one position: merge the splits, or give each a file of its own. It also takes one pipeline at a time. A writer
-// that opens the file takes it over, in whatever process the one before may be, which then fails with [ErrTakenOver] and can't change the file any
+// One file takes one split, since it has one position: give each split a file of its own, or have the file appended to (below). It also takes one pipeline at a time. A writer
+// that opens the file takes it over, in whatever process the one before may be, which then fails with [weaver.ErrFenced] and can't change the file any
 // more. That rests on a lock of the operating system (flock, LockFileEx), held for moments only. On a file system without locks the sidecar is looked at
 // all the same before each change, but a writer that stands still between the look and the change isn't stopped.
 //

@@ -102,12 +102,11 @@ func compare[T any](t *testing.T, f *File[T], want []located, size int64, normal
 			for _, rec := range b.Records {
 				got = append(got, located{line: rec.Seq, value: show(normal(rec.Value))})
 			}
-			b.Rejects(func(_ []byte, err error) bool {
+			for _, x := range b.Rejects() {
 				var re *RecordError
-				require.ErrorAs(t, err, &re)
+				require.ErrorAs(t, x.Err, &re)
 				got = append(got, located{offset: re.Offset, line: re.Line, bad: true})
-				return true
-			})
+			}
 			positions = append(positions, bytes.Clone(p))
 			if err != nil {
 				return got, positions

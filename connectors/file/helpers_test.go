@@ -72,15 +72,14 @@ func itemsOf[T any](b *weaver.Batch[T]) []item {
 	for _, r := range b.Records {
 		items = append(items, item{Seq: r.Seq, Value: show(r.Value)})
 	}
-	b.Rejects(func(raw []byte, err error) bool {
-		i := item{Raw: string(raw), Err: err.Error()}
+	for _, x := range b.Rejects() {
+		i := item{Raw: string(x.Raw), Err: x.Err.Error()}
 		var re *RecordError
-		if errors.As(err, &re) {
+		if errors.As(x.Err, &re) {
 			i.Seq, i.Err = re.Line, re.Err.Error()
 		}
 		items = append(items, i)
-		return true
-	})
+	}
 	return items
 }
 

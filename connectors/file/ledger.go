@@ -206,7 +206,7 @@ func (l *ledger) owned() error {
 	case owner == 0:
 		return retry.Fatal(fmt.Errorf("%s is gone: it was there when this writer began", l.sidecarPath))
 	case owner != l.last.owner:
-		return retry.Fatal(fmt.Errorf("%s: %w: its epoch is %d, this writer's %d", l.path, ErrTakenOver, epoch, l.last.epoch))
+		return fmt.Errorf("%s: %w: its epoch is %d, this writer's %d", l.path, weaver.ErrFenced, epoch, l.last.epoch)
 	}
 	return nil
 }

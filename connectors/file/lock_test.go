@@ -88,7 +88,7 @@ func TestWritersFightForAFile(t *testing.T) {
 				})
 				mu.Lock()
 				done := seen[upTo]
-				if errors.Is(err, ErrTakenOver) {
+				if errors.Is(err, weaver.ErrFenced) {
 					taken++
 				} else if err != nil {
 					t.Error(err)
@@ -171,7 +171,7 @@ func TestAnotherProcessTakesOver(t *testing.T) {
 		}
 	}
 	require.NoError(t, cmd.Wait())
-	require.Contains(t, end, ErrTakenOver.Error())
+	require.Contains(t, end, weaver.ErrFenced.Error())
 	require.Equal(t, n, ascending(t, path), "the other one has not touched it since")
 	require.NoError(t, w.Write(t.Context(), lines(fmt.Sprintf("number %d", n))))
 	require.NoError(t, w.Commit(t.Context(), nil))

@@ -140,7 +140,7 @@ func (r *reader[T]) add(b *weaver.Batch[T], body []byte) {
 }
 
 func (r *reader[T]) reject(b *weaver.Batch[T], raw []byte, err error) {
-	b.Reject(raw, recordError(r.files[r.next-1].path, r.line, r.in.offset, raw, err))
+	b.Reject(r.line, raw, recordError(r.files[r.next-1].path, r.line, r.in.offset, raw, err))
 }
 
 func (r *reader[T]) tooLong() error {

@@ -140,18 +140,17 @@ func TestARejectSaysWhere(t *testing.T) {
 	b := weaver.NewBatch[order](0, 0)
 	_, err = r.Read(t.Context(), b)
 	require.Equal(t, io.EOF, err)
-	b.Rejects(func(raw []byte, err error) bool {
-		require.Equal(t, bad, string(raw))
+	for _, x := range b.Rejects() {
+		require.Equal(t, bad, string(x.Raw))
 		var re *RecordError
-		require.ErrorAs(t, err, &re)
+		require.ErrorAs(t, x.Err, &re)
 		require.Equal(t, "in.ndjson", re.Path)
 		require.Equal(t, int64(2), re.Line)
 		require.Equal(t, int64(3), re.Offset)
-		require.True(t, strings.HasPrefix(err.Error(), `in.ndjson:2 (byte 3): invalid character`), err)
-		require.NotContains(t, err.Error(), "\x1b")
-		require.LessOrEqual(t, strings.Count(err.Error(), `\x1b`), 128+1)
-		return true
-	})
+		require.True(t, strings.HasPrefix(x.Err.Error(), `in.ndjson:2 (byte 3): invalid character`), x.Err)
+		require.NotContains(t, x.Err.Error(), "\x1b")
+		require.LessOrEqual(t, strings.Count(x.Err.Error(), `\x1b`), 128+1)
+	}
 }
 
 func TestCSV(t *testing.T) {
@@ -403,9 +402,8 @@ func TestAFieldThatNoRowCanFill(t *testing.T) {
 	b := weaver.NewBatch[odd](0, 0)
 	_, err = r.Read(t.Context(), b)
 	require.Equal(t, io.EOF, err)
-	b.Rejects(func(_ []byte, err error) bool {
-		require.Equal(t, retry.ClassFatal, retry.ClassOf(err))
-		return true
-	})
+	for _, x := range b.Rejects() {
+		require.Equal(t, retry.ClassFatal, retry.ClassOf(x.Err))
+	}
 	require.NoError(t, r.Close())
 }

@@ -9,10 +9,6 @@ import (
 	"github.com/bohica-labs/dataweaver/retry"
 )
 
-// ErrTakenOver is in the error of a writer whose file another writer has taken over, by Restore, in this process or in another one. It is fatal: who comes
-// later is right.
-var ErrTakenOver = errors.New("another writer has taken over the file")
-
 // errOneSplit says what to do about a second split.
 var errOneSplit = errors.New("one file takes one split, as it keeps one position: read the source as one split (a pattern without Parallel), " +
 	"or have a pipeline and a file for each split, or let the file be appended to, at-least-once: put weaver.Tee around it and set Pipeline.Checkpoint")

@@ -100,16 +100,16 @@ func TestEarlierWritersAreFenced(t *testing.T) {
 	require.Equal(t, "1", string(envelope))
 
 	err := first.Commit(t.Context(), []byte("2"))
-	require.ErrorIs(t, err, ErrTakenOver)
+	require.ErrorIs(t, err, weaver.ErrFenced)
 	require.Equal(t, retry.ClassFatal, retry.ClassOf(err))
-	require.ErrorIs(t, first.Commit(t.Context(), []byte("2")), ErrTakenOver)
+	require.ErrorIs(t, first.Commit(t.Context(), []byte("2")), weaver.ErrFenced)
 	require.NoError(t, first.Close())
 	require.Equal(t, "a\n", content(t, disk, "out"))
 
 	third := on(Lines("out"), disk)
 	third.BufferBytes = 1
 	w, _ := keep(t, third, weaver.Lane{Pipeline: "p"})
-	require.ErrorIs(t, second.Write(t.Context(), lines(strings.Repeat("x", defaultBufferBytes))), ErrTakenOver)
+	require.ErrorIs(t, second.Write(t.Context(), lines(strings.Repeat("x", defaultBufferBytes))), weaver.ErrFenced)
 	require.NoError(t, second.Close())
 	require.NoError(t, w.Write(t.Context(), lines("c")))
 	require.NoError(t, w.Commit(t.Context(), []byte("2")))

@@ -80,13 +80,12 @@ func (w *brokenWriter) Restore(context.Context) ([]byte, error) {
 	if w.size, err = strconv.ParseInt(size, 10, 64); err != nil {
 		return nil, err
 	}
-	if !w.cuts {
+	switch {
+	case !w.cuts || info.Size() <= w.size-w.tooFar: // perhaps what the note promises was never written
 		w.size = info.Size()
-	} else if info.Size() > w.size-w.tooFar {
+	default:
 		w.size -= w.tooFar
 		err = w.file.Truncate(w.size)
-	} else {
-		w.size = info.Size() // what the note promises was never written
 	}
 	return []byte(envelope), err
 }

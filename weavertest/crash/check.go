@@ -24,6 +24,7 @@ var kinds = [...]error{ErrLost, ErrDoubled, ErrOrder, ErrAltered, ErrTorn, ErrFo
 // is about the first time each of them comes, and about the very last record: that must not be an old one.
 type Order uint8
 
+// Total is the zero value.
 const (
 	Total  Order = iota // all
 	PerKey              // those that share a key

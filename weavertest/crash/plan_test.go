@@ -140,7 +140,7 @@ func TestPlanTellsWhatGoesWrong(t *testing.T) {
 		{
 			name: "an AfterKill that has seen enough",
 			life: func(dir string) error { return countTo(dir, 1_000_000) },
-			plan: crash.Plan{Kills: 3, Total: 1_000_000, AfterKill: func(crash.Kill) error { return os.ErrInvalid }},
+			plan: crash.Plan{Kills: 9, Total: 1000, AfterKill: func(crash.Kill) error { return os.ErrInvalid }},
 			is:   os.ErrInvalid,
 		},
 	} {
