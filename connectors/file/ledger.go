@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 
+	weaver "github.com/bohica-labs/dataweaver"
 	"github.com/bohica-labs/dataweaver/internal/durable"
 	"github.com/bohica-labs/dataweaver/retry"
 )
