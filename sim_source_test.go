@@ -272,7 +272,9 @@ func (r simAckReader) Ack(_ context.Context, p weaver.Position) error {
 	fail := w.fails("ack")
 	if !fail || w.intn(2) == 0 {
 		w.mu.Lock()
-		w.acked[r.split] = max(w.acked[r.split], n)
+		if r.hold.givenUp.IsZero() { // otherwise the origin fences it, as groups do
+			w.acked[r.split] = max(w.acked[r.split], n)
+		}
 		w.mu.Unlock()
 	}
 	if fail {

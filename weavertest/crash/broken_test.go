@@ -116,7 +116,7 @@ func (w *brokenWriter) Commit(_ context.Context, envelope []byte) error {
 	if err := steps[0](); err != nil {
 		return err
 	}
-	time.Sleep(3 * time.Millisecond) // a window that can't be missed
+	time.Sleep(10 * time.Millisecond) // nearly all the time there is
 	if err := steps[1](); err != nil {
 		return err
 	}
