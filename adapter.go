@@ -57,12 +57,12 @@ func (s *recordStage[In, Out]) from(ctx context.Context, in *Batch[In], out *Emi
 }
 
 // inPlace changes values where they are, which is possible where In is Out (same is in): half the memory is touched.
-// It returns how many records it has done: the next one fails or is skipped, and is left as it was.
-func (s *recordStage[In, Out]) inPlace(ctx context.Context, in *Batch[In], same *Batch[Out]) (done int) {
+// It returns how many records it has done: the next one has failed with err or is skipped, and is left as it was.
+func (s *recordStage[In, Out]) inPlace(ctx context.Context, in *Batch[In], same *Batch[Out]) (done int, err error) {
 	i := 0
 	defer func() {
-		if recover() != nil {
-			done = i // it will panic again for from, which says so
+		if v := recover(); v != nil {
+			done, err = i, recovered(v)
 		}
 	}()
 	f := s.value
@@ -73,11 +73,11 @@ func (s *recordStage[In, Out]) inPlace(ctx context.Context, in *Batch[In], same 
 		}
 		v, err := f(ctx, r.Value)
 		if err != nil {
-			break
+			return i, err
 		}
 		same.Records[i].Value = v
 	}
-	return i
+	return i, nil
 }
 
 // run works from record i on to the end, or to a panic, and returns where to go on.

@@ -176,7 +176,7 @@ func (l *lane[In, Out]) condemn(u *unit[In, Out], err error, processed bool) err
 	if processed && u.cut {
 		state = u.state
 	}
-	to.state = append(to.state, state...)
+	to.state = state
 	l.skip = &skip{from: l.durable.clone(), to: to}
 	l.culprit, l.suspects = nil, 0
 	l.careful.left -= int64(u.inputs)
@@ -188,7 +188,10 @@ func (l *lane[In, Out]) condemn(u *unit[In, Out], err error, processed bool) err
 	acker := l.acker
 	l.mu.Unlock()
 	if e.queue && acker != nil {
-		if aerr := guard(func() error { return acker.Ack(e.working, u.pos) }); aerr != nil {
+		l.saving.lock()
+		aerr := guard(func() error { return acker.Ack(e.working, u.pos) })
+		l.saving.unlock()
+		if aerr != nil {
 			return e.wrap(StageAck, e.p.Source, l, aerr)
 		}
 	}

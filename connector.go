@@ -138,7 +138,9 @@ type Checkpointer interface {
 // Snapshotter is implemented by a Stage that keeps state from one batch to the next. It is never run in parallel
 // within a lane, and sees empty batches as ticks and at the End.
 type Snapshotter interface {
-	// Snapshot returns the state after the last Process, to be given back as Lane.State. The engine copies it.
+	// Snapshot returns the state after the last Process, to be given back as Lane.State. The engine copies it. It is asked
+	// once a CheckpointInterval, or as seldom as keeps snapshots below a tenth of the lane's time: the checkpoints of a
+	// huge state are further apart.
 	Snapshot() ([]byte, error)
 }
 

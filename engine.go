@@ -129,6 +129,11 @@ func (e *engine[In, Out]) run(ctx context.Context) error {
 		case <-ended:
 		case <-time.After(grace):
 			close(e.done)
+			go func() { // once the calls return after all, nothing stays open
+				<-ended
+				e.background.Wait()
+				e.close()
+			}()
 			return e.stuck()
 		}
 	}

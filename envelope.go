@@ -11,14 +11,14 @@ import (
 type mark struct {
 	pos     Position // buffer of its own
 	has     bool     // there is a position
-	state   []byte   // of a stage that keeps state, at exactly pos
+	state   []byte   // of a stage that keeps state, at exactly pos; never changed, so that marks share it
 	ordinal int64    // inputs of this lane before it, in this Run
 	seq     int64    // grows from mark to mark of a lane
 }
 
 func (m *mark) set(o *mark) {
 	m.pos = append(m.pos[:0], o.pos...)
-	m.state = append(m.state[:0], o.state...)
+	m.state = o.state
 	m.has, m.ordinal, m.seq = o.has, o.ordinal, o.seq
 }
 

@@ -73,7 +73,7 @@ func inFolderOf(name, content string) (leave func()) {
 		if err := os.Chdir(home); err != nil {
 			panic(err)
 		}
-		os.RemoveAll(dir)
+		_ = os.RemoveAll(dir)
 	}
 }
 

@@ -51,7 +51,8 @@ type lane[In, Out any] struct {
 	alert     atomic.Bool // failure, revoked or abandoned is set
 	nothing   bool        // nothing is in flight: it was seen, and only this goroutine can change it (not with state: there are ticks)
 	spared    *unit[In, Out]
-	stale     bool // the stage has changed since its last snapshot; guarded by staging
+	nextPause time.Duration // before it no snapshot is taken for a tick
+	stale     bool          // the stage has changed since its last snapshot; guarded by staging
 
 	mu         sync.Mutex
 	cond       sync.Cond

@@ -100,7 +100,7 @@ func (l *lane[In, Out]) begin(pos Position, state []byte, found bool) {
 	defer l.mu.Unlock()
 	if found {
 		l.durable.pos = append(l.durable.pos[:0], pos...)
-		l.durable.state = append(l.durable.state[:0], state...)
+		l.durable.state = slices.Clone(state)
 		l.durable.has = true
 		l.saved = true
 		if l.epoch == 1 {

@@ -95,7 +95,7 @@ func (l *lane[In, Out]) processError(u *unit[In, Out], err error) error {
 // inPlacer is a stage that can change values where they are.
 type inPlacer[In, Out any] interface {
 	Stage[In, Out]
-	inPlace(ctx context.Context, in *Batch[In], same *Batch[Out]) int
+	inPlace(ctx context.Context, in *Batch[In], same *Batch[Out]) (int, error)
 	from(ctx context.Context, in *Batch[In], out *Emitter[Out], i int)
 }
 
@@ -114,14 +114,18 @@ func (l *lane[In, Out]) processInto(ctx context.Context, s Stage[In, Out], u *un
 		}
 	}
 	p := s.(inPlacer[In, Out]) //nolint:forcetypeassert // placing says so
-	n := p.inPlace(ctx, &u.in, u.same)
-	if n == len(u.in.Records) {
+	n, err := p.inPlace(ctx, &u.in, u.same)
+	if err == nil {
 		u.view = u.same
 		u.emit.begin(u.view, &u.view.arena, n)
 		return nil
 	}
 	u.out.Records = append(u.out.Records, u.same.Records[:n]...)
-	p.from(ctx, &u.in, &u.emit, n)
+	u.emit.trace()
+	if !errors.Is(err, ErrSkip) {
+		u.emit.Fail(n, err)
+	}
+	p.from(ctx, &u.in, &u.emit, n+1)
 	return settleFailures(ctx, s, &u.in, &u.emit)
 }
 
@@ -136,7 +140,7 @@ func (u *unit[In, Out]) value(i int) *In {
 // stageSaw moves the point the stage's state is at.
 func (l *lane[In, Out]) stageSaw(u *unit[In, Out]) {
 	if u.inputs > 0 || u.has {
-		l.stale = l.stale || u.inputs > 0 || u.has && !(l.readTo.has && bytes.Equal(l.readTo.pos, u.pos))
+		l.stale = l.stale || u.inputs > 0 || u.has && (!l.readTo.has || !bytes.Equal(l.readTo.pos, u.pos))
 		l.readTo.has = u.has
 		l.readTo.pos = append(l.readTo.pos[:0], u.pos...)
 	}
@@ -238,4 +242,3 @@ func (u *unit[In, Out]) filtered() int {
 	}
 	return max(n, 0)
 }
-

@@ -1,7 +1,6 @@
 package weaver
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -409,8 +408,8 @@ func (l *lane[In, Out]) advance() {
 // accept moves the accepted point over u. l.mu is held.
 func (l *lane[In, Out]) accept(u *unit[In, Out]) {
 	l.count += int64(u.inputs)
-	if u.inputs == 0 && !u.cut && len(u.view.Records) == 0 && l.accepted.has && bytes.Equal(u.pos, l.accepted.pos) {
-		return // a tick that came to nothing: with a point of its own, a snapshot before it could never be committed
+	if u.tick && !u.cut && len(u.view.Records) == 0 {
+		return // it came to nothing: with a point of its own, a snapshot before it could never be committed
 	}
 	if u.has {
 		l.accepted.seq++
@@ -423,7 +422,7 @@ func (l *lane[In, Out]) accept(u *unit[In, Out]) {
 	}
 	if u.cut {
 		l.snapped.set(&l.accepted)
-		l.snapped.state = append(l.snapped.state[:0], u.state...)
+		l.snapped.state = u.state
 	}
 }
 

@@ -1,6 +1,10 @@
 package weaver
 
-import "github.com/bohica-labs/dataweaver/retry"
+import (
+	"slices"
+
+	"github.com/bohica-labs/dataweaver/retry"
+)
 
 // tickStage gives the stage a batch without records: a tick, or the end of the split.
 func (l *lane[In, Out]) tickStage(end bool) error {
@@ -19,7 +23,7 @@ func (l *lane[In, Out]) tickLocked(end bool) error {
 		l.wantTick.Store(true) // everything is in flight: after the next batch
 		return nil
 	}
-	u.in.End = end
+	u.tick, u.in.End = true, end
 	if l.snapshots != nil {
 		u.has = l.readTo.has
 		u.pos = append(u.pos[:0], l.readTo.pos...)
@@ -31,7 +35,7 @@ func (l *lane[In, Out]) tickLocked(end bool) error {
 	if err := l.process(l.e.working, l.stages[0], u); err != nil {
 		return err
 	}
-	if l.snapshots != nil && u.has && (stale || end || len(u.view.Records) > 0) {
+	if l.snapshots != nil && u.has && (end || l.mayPause() && (stale || len(u.view.Records) > 0)) {
 		if err := l.snapshotInto(u); err != nil {
 			return err
 		}
@@ -43,8 +47,17 @@ func (l *lane[In, Out]) tickLocked(end bool) error {
 	return nil
 }
 
+// mayPause reports whether a snapshot may be taken for a tick. A large state takes long; it must not take more than a
+// tenth of the lane's time.
+func (l *lane[In, Out]) mayPause() bool { return l.e.now() >= l.nextPause }
+
 // snapshotInto takes the stage's snapshot right behind u.
 func (l *lane[In, Out]) snapshotInto(u *unit[In, Out]) error {
+	start := l.e.now()
+	defer func() {
+		end := l.e.now()
+		l.nextPause = end + 9*(end-start)
+	}()
 	var state []byte
 	err := guard(func() (err error) {
 		state, err = l.snapshots.Snapshot()
@@ -57,7 +70,7 @@ func (l *lane[In, Out]) snapshotInto(u *unit[In, Out]) error {
 		return l.e.wrap(StageProcess, l.e.p.Process, l, err)
 	}
 	u.cut = true
-	u.state = append(u.state[:0], state...)
+	u.state = slices.Clone(state)
 	l.stale = false
 	return nil
 }
@@ -79,7 +92,7 @@ func (l *lane[In, Out]) takeSnapshot() error {
 	}
 	l.mu.Lock()
 	l.snapped.set(&l.accepted)
-	l.snapped.state = append(l.snapped.state[:0], u.state...)
+	l.snapped.state = u.state
 	l.mu.Unlock()
 	return nil
 }

@@ -23,6 +23,7 @@ type unit[In, Out any] struct {
 
 	pos    Position // after in; a buffer of the unit's own
 	has    bool     // there is one
+	tick   bool     // nothing was read: in is a tick or the end of the split
 	cut    bool     // state is the stage's snapshot right after this unit
 	state  []byte
 	inputs int // records and rejects
@@ -73,9 +74,10 @@ func (u *unit[In, Out]) reset(scribble bool) {
 	u.view = nil
 	clear(u.aside)
 	u.aside = u.aside[:0]
-	u.has, u.cut, u.processed, u.done = false, false, false, false
+	u.has, u.cut, u.tick, u.processed, u.done = false, false, false, false, false
 	u.pending, u.inputs = 0, 0
 	u.rejected = nil
+	u.state = nil
 }
 
 // size is what the unit holds, for the bound on what is in flight.

@@ -101,6 +101,9 @@ func (r Report) String() string {
 		}
 	}
 	fmt.Fprintf(&b, "; %d others; %d lives in %v", len(r.Kills)-counted, r.Lives, r.Took.Round(time.Millisecond))
+	if r.Again > 0 {
+		fmt.Fprintf(&b, "; %d times anew", r.Again)
+	}
 	return b.String()
 }
 
