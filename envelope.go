@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"slices"
 )
 
 // mark is a point in a lane at which a checkpoint may fall.
@@ -41,6 +42,7 @@ func castagnoli(p []byte) uint32 { return crc32.Checksum(p, crc32.MakeTable(crc3
 
 func appendEnvelope(dst []byte, pos Position, state []byte) []byte {
 	start := len(dst)
+	dst = slices.Grow(dst, len(envelopeMagic)+1+2*binary.MaxVarintLen64+len(pos)+len(state)+4)
 	dst = append(dst, envelopeMagic...)
 	dst = append(dst, envelopeVersion)
 	dst = binary.AppendUvarint(dst, uint64(len(pos)))

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/bohica-labs/dataweaver/retry"
 )
 
 // Version counts the saves of one key. 0 is before the first.
@@ -38,9 +40,9 @@ func check(ctx context.Context, key string, value []byte) error {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case len(key) > MaxKeyBytes:
-		return fmt.Errorf("checkpoint: key %s has %d bytes, %d are allowed", quote(key), len(key), MaxKeyBytes)
+		return retry.Fatal(fmt.Errorf("checkpoint: key %s has %d bytes, %d are allowed", quote(key), len(key), MaxKeyBytes))
 	case len(value) > MaxValueBytes:
-		return fmt.Errorf("checkpoint: value of key %s has %d bytes, %d are allowed", quote(key), len(value), MaxValueBytes)
+		return retry.Fatal(fmt.Errorf("checkpoint: value of key %s has %d bytes, %d are allowed", quote(key), len(value), MaxValueBytes))
 	}
 	return nil
 }

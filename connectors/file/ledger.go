@@ -44,6 +44,9 @@ func (l *ledger) restore(ctx context.Context, c claim) (envelope []byte, err err
 	if err != nil {
 		return nil, err
 	}
+	if err := durable.RemoveTemps(l.fsys, l.sidecarPath); err != nil {
+		return nil, err
+	}
 	next.epoch++
 	next.owner = rand.Uint64() | 1 // 0 is nobody
 	next.pipeline, next.split = c.pipeline, c.split

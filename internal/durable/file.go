@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -21,10 +22,10 @@ const (
 //
 // On an error what was there before is still there and the temporary file is gone. One exception: if only the last step fails, the new content is in
 // place but may not survive a loss of power.
-// A loss of power leaves the old file or the new one, whole, and perhaps a temporary file, see [IsTemp]. perm is for a file that is made, before umask.
+// A loss of power leaves the old file or the new one, whole, and perhaps a temporary file, see [RemoveTemps]. perm is for a file that is made, before umask.
 func WriteFile(fsys FS, name string, data []byte, perm fs.FileMode) error {
 	dir := filepath.Dir(name)
-	f, err := CreateTemp(fsys, dir, perm)
+	f, err := createTemp(fsys, name, perm)
 	if err != nil {
 		return err
 	}
@@ -46,12 +47,12 @@ func writeSyncClose(f File, data []byte) error {
 	return errors.Join(err, f.Close())
 }
 
-// CreateTemp makes an empty file in dir, open to read and write, whose name is new and for which [IsTemp] is true. Renaming or removing it is the
-// caller's business.
-func CreateTemp(fsys FS, dir string, perm fs.FileMode) (File, error) {
+// createTemp makes an empty file beside name, open to read and write, whose own name is new. Renaming or removing it is
+// the caller's business.
+func createTemp(fsys FS, name string, perm fs.FileMode) (File, error) {
 	for try := 0; ; try++ {
-		name := filepath.Join(dir, fmt.Sprintf("%s%016x%s", tempPrefix, rand.Uint64(), tempSuffix))
-		f, err := fsys.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, perm)
+		temp := filepath.Join(filepath.Dir(name), fmt.Sprintf("%s%016x%s", tempPrefixOf(name), rand.Uint64(), tempSuffix))
+		f, err := fsys.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_EXCL, perm)
 		if errors.Is(err, fs.ErrExist) && try < 100 {
 			continue
 		}
@@ -59,15 +60,24 @@ func CreateTemp(fsys FS, dir string, perm fs.FileMode) (File, error) {
 	}
 }
 
-// IsTemp reports whether a name without its folder is one that [CreateTemp] and [WriteFile] make. Found where nobody is at work, it is left over from a
-// crash and may be removed.
-func IsTemp(base string) bool {
-	middle, ok := strings.CutPrefix(base, tempPrefix)
-	if !ok {
-		return false
+// tempPrefixOf is how the temporary files of name begin: with a hash of it, as two long names may not fit into one.
+func tempPrefixOf(name string) string {
+	return fmt.Sprintf("%s%08x-", tempPrefix, crc32.ChecksumIEEE([]byte(filepath.Base(name))))
+}
+
+// RemoveTemps removes what a crash during WriteFile of name left behind. Nobody else may be writing name.
+func RemoveTemps(fsys FS, name string) error {
+	entries, err := fsys.ReadDir(filepath.Dir(name))
+	if err != nil {
+		return err
 	}
-	middle, ok = strings.CutSuffix(middle, tempSuffix)
-	return ok && len(middle) == 16 && strings.Trim(middle, "0123456789abcdef") == ""
+	var errs []error
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), tempPrefixOf(name)) && strings.HasSuffix(e.Name(), tempSuffix) {
+			errs = append(errs, fsys.Remove(filepath.Join(filepath.Dir(name), e.Name())))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // ReadFile returns all that the file name holds.

@@ -179,9 +179,8 @@ func TestOS(t *testing.T) {
 	fsys := durable.OS()
 	_, err := fsys.OpenFile(filepath.Join(root, "none"), os.O_RDONLY, 0)
 	require.ErrorIs(t, err, fs.ErrNotExist)
-	f, err := durable.CreateTemp(fsys, root, 0o600)
+	f, err := fsys.OpenFile(filepath.Join(root, "f"), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	require.NoError(t, err)
-	require.True(t, durable.IsTemp(filepath.Base(f.Name())))
 	require.NoError(t, f.Close())
 	name := filepath.Join(root, "a")
 	require.NoError(t, fsys.Link(f.Name(), name))
@@ -198,30 +197,30 @@ func TestOS(t *testing.T) {
 	require.Len(t, entries, 2)
 }
 
-func TestIsTemp(t *testing.T) {
+func TestRemoveTemps(t *testing.T) {
 	t.Parallel()
-	for name, want := range map[string]bool{
-		".weaver-0123456789abcdef.tmp":  true,
-		".weaver-0123456789abcdeX.tmp":  false,
-		".weaver-0123456789abcdef0.tmp": false,
-		".weaver-.tmp":                  false,
-		".weaver-0123456789abcdef":      false,
-		"0123456789abcdef.tmp":          false,
-		"":                              false,
-	} {
-		require.Equal(t, want, durable.IsTemp(name), name)
-	}
-}
-
-func TestNoLinks(t *testing.T) {
-	t.Parallel()
-	for number, want := range map[syscall.Errno]bool{
-		syscall.EPERM: true, syscall.ENOTSUP: true, syscall.ENOSYS: true,
-		syscall.EACCES: false, syscall.EEXIST: false, syscall.ENOENT: false, syscall.EROFS: false,
-	} {
-		if number == syscall.EPERM && number != 1 { // Windows invents a number for it
-			continue
+	disk := durabletest.New()
+	require.NoError(t, disk.MkdirAll("home", 0o700))
+	for _, name := range []string{"a", "b"} {
+		for at := range 5 { // a loss of power at each step
+			d := disk
+			d.CrashAt(d.Count() + at)
+			_ = durable.WriteFile(d, "home/"+name, []byte("x"), 0o600)
+			disk = d.Crash(1)
 		}
-		require.Equal(t, want, durable.NoLinks(&os.LinkError{Op: "link", Err: number}), number)
 	}
+	require.NoError(t, durable.WriteFile(disk, "home/a", []byte("a"), 0o600))
+	before, err := disk.ReadDir("home")
+	require.NoError(t, err)
+	require.NoError(t, durable.RemoveTemps(disk, "home/a"))
+	after, err := disk.ReadDir("home")
+	require.NoError(t, err)
+	require.Less(t, len(after), len(before))
+	require.NoError(t, durable.RemoveTemps(disk, "home/b"))
+	after, err = disk.ReadDir("home")
+	require.NoError(t, err)
+	for _, e := range after {
+		require.Contains(t, []string{"a", "b"}, e.Name())
+	}
+	require.NoError(t, durable.RemoveTemps(disk, "home/a"), "there is none")
 }
