@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"io"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -49,7 +50,7 @@ func (r *benchReader) Read(_ context.Context, b *weaver.Batch[benchRec]) (weaver
 	return r.pos[:], nil
 }
 
-func benchPipeline(b *testing.B, size int, p weaver.Processor[benchRec, benchRec]) {
+func benchPipeline(b *testing.B, size int, p weaver.Processor[benchRec, benchRec], obs *weaver.Observer) {
 	b.ReportAllocs()
 	sum := 0.0
 	pl := weaver.NewPipeline[benchRec, benchRec](benchSource{int64(b.N), []byte("key-1")}, p,
@@ -60,6 +61,7 @@ func benchPipeline(b *testing.B, size int, p weaver.Processor[benchRec, benchRec
 			return nil
 		}))
 	pl.BatchSize = size
+	pl.Observer = obs
 	if err := pl.Run(b.Context()); err != nil {
 		b.Fatal(err)
 	}
@@ -67,8 +69,21 @@ func benchPipeline(b *testing.B, size int, p weaver.Processor[benchRec, benchRec
 
 func tax(r benchRec) (benchRec, error) { r.Amount = r.Amount*1.07 + 3; return r, nil }
 
-func BenchmarkPipelineMap512(b *testing.B) { benchPipeline(b, 512, weaver.Map(tax)) }
-func BenchmarkPipelineMap1(b *testing.B)   { benchPipeline(b, 1, weaver.Map(tax)) }
+func BenchmarkPipelineMap512(b *testing.B) { benchPipeline(b, 512, weaver.Map(tax), nil) }
+func BenchmarkPipelineMap1(b *testing.B)   { benchPipeline(b, 1, weaver.Map(tax), nil) }
 func BenchmarkPipelineChain512(b *testing.B) {
-	benchPipeline(b, 512, weaver.Then(weaver.Then(weaver.Map(tax), weaver.Filter(func(r benchRec) (bool, error) { return r.ID%16 != 0, nil })), weaver.Map(tax)))
+	benchPipeline(b, 512, weaver.Then(weaver.Then(weaver.Map(tax), weaver.Filter(func(r benchRec) (bool, error) { return r.ID%16 != 0, nil })), weaver.Map(tax)), nil)
+}
+
+// What it costs to watch every batch.
+func BenchmarkPipelineMap512Observed(b *testing.B) { benchPipeline(b, 512, weaver.Map(tax), watch()) }
+func BenchmarkPipelineMap1Observed(b *testing.B)   { benchPipeline(b, 1, weaver.Map(tax), watch()) }
+
+func watch() *weaver.Observer {
+	var records atomic.Int64
+	return &weaver.Observer{
+		Batch:      func(i weaver.BatchInfo) { records.Add(int64(i.Records)) },
+		Checkpoint: func(weaver.CheckpointInfo) {},
+		Progress:   func(weaver.ProgressInfo) {},
+	}
 }
