@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"io"
 	"log/slog"
 	"sync"
@@ -232,7 +233,7 @@ func (w *keptWriter) Write(_ context.Context, b *weaver.Batch[int]) error {
 	}
 	if w.s.onWrite != nil {
 		err := w.s.onWrite(values)
-		if batch, ok := err.(*weaver.BatchError); ok && !batch.RolledBack {
+		if batch := (*weaver.BatchError)(nil); errors.As(err, &batch) && !batch.RolledBack {
 			bad := map[int]bool{}
 			for _, r := range batch.Records {
 				bad[r.Index] = true

@@ -2,7 +2,6 @@ package weaver_test
 
 import (
 	"context"
-	"errors"
 	"io"
 	"sync/atomic"
 	"testing"
@@ -294,4 +293,3 @@ func bubbleRun(t *testing.T, f func(t *testing.T)) {
 	t.Run("", func(t *testing.T) { bubble(t, f) })
 }
 
-var _ = errors.Is

@@ -122,8 +122,8 @@ func (s *LeasedSource[T]) Splits(ctx context.Context) (Splits, error) {
 		}
 		n.inner = inner
 	} else {
-		n.hear(Change{Add: []Split{{}}}, nil)
-		n.hear(Change{}, io.EOF)
+		n.hear(Change{Add: []Split{{}}}, nil, false)
+		n.hear(Change{}, io.EOF, true)
 	}
 	ctx, n.stop = context.WithCancel(context.WithoutCancel(ctx)) // from one Next to the next, until Close
 	var asking context.Context
@@ -195,10 +195,11 @@ type lease struct {
 	lost atomic.Bool // another member may have it by now
 
 	// Guarded by session.mu.
-	opened bool
-	ended  bool      // its lane has come to the end of the split
-	gone   bool      // the source's session has revoked it
-	by     time.Time // and said until when
+	opened  bool
+	ended   bool      // its lane has come to the end of the split
+	leaving bool      // the engine was told to give it up
+	gone    bool      // the source's session has revoked it
+	by      time.Time // and said until when
 }
 
 // check returns an error once the lease has run out.
@@ -365,7 +366,9 @@ func (s *leasedSplits) await(ctx context.Context, wait time.Duration) error {
 // carriedOut takes note that the engine has done what it was told. s.mu is held.
 func (s *leasedSplits) carriedOut() {
 	for _, id := range s.revoked {
-		if l := s.leases[id]; l != nil && !l.ended {
+		l := s.leases[id]
+		l.lost.Store(true) // a lane that was abandoned may not have noticed yet
+		if !l.ended {
 			s.active--
 		}
 		delete(s.leases, id)
@@ -418,7 +421,7 @@ func (s *leasedSplits) tell(now time.Time) (c Change, told bool, err error) {
 	}
 	switch {
 	case len(lost) > 0:
-		return s.take(lost, now), true, nil
+		return s.revoke(lost, now), true, nil
 	case s.broken != nil:
 		return Change{}, true, s.broken
 	}
@@ -429,9 +432,9 @@ func (s *leasedSplits) tell(now time.Time) (c Change, told bool, err error) {
 	case len(c.Add) > 0:
 		return c, true, nil
 	case len(gone) > 0:
-		return s.take(gone, by), true, nil
+		return s.revoke(gone, by), true, nil
 	case len(back) > 0:
-		return s.take(back, expiry), true, nil
+		return s.revoke(back, expiry), true, nil
 	case s.pending == errorPending && !s.failed:
 		s.failed = true
 		return Change{}, true, s.innerErr
@@ -445,18 +448,18 @@ func (s *leasedSplits) tell(now time.Time) (c Change, told bool, err error) {
 	return Change{}, false, nil
 }
 
-// take returns a change that revokes splits.
-func (s *leasedSplits) take(ids []string, by time.Time) Change {
+// revoke returns a change that revokes splits. s.mu is held.
+func (s *leasedSplits) revoke(ids []string, by time.Time) Change {
 	slices.Sort(ids)
 	s.revoked = ids
+	for _, id := range ids {
+		s.leases[id].leaving = true
+	}
 	return Change{Revoke: slices.Clone(ids), By: by}
 }
 
-// additions makes leases of the splits that this member holds and the engine doesn't know of.
+// additions makes leases of the splits that this member holds and the engine doesn't know of. s.mu is held.
 func (s *leasedSplits) additions() []Split {
-	if len(s.leases) >= len(s.holds)+len(s.mine) {
-		return nil
-	}
 	var add []Split
 	for _, id := range s.order {
 		if !s.holds[id] || s.giving[id] || s.leases[id] != nil {
@@ -512,6 +515,7 @@ func (s *leasedSplits) Finish(ctx context.Context) error {
 		s.final = true
 	}
 	s.syncBy(time.Now())
+	signal(s.news)
 	return nil
 }
 
@@ -543,10 +547,10 @@ func (s *leasedSplits) ask(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		switch s.hear(c, err) {
-		case io.EOF: //nolint:errorlint // hear's own
+		last := err == io.EOF //nolint:errorlint // only io.EOF itself says that the set is final
+		if waits := s.hear(c, err, last); last {
 			return
-		case nil:
+		} else if !waits {
 			continue
 		}
 		select {
@@ -557,22 +561,19 @@ func (s *leasedSplits) ask(ctx context.Context) {
 	}
 }
 
-// errPending is not an error: what was heard must be carried out first.
-var errPending = errors.New("pending")
-
-// hear takes in what the source's session has said. It returns io.EOF when that was all, errPending when there is something
-// to wait for before it may be asked again.
-func (s *leasedSplits) hear(c Change, err error) error {
+// hear takes in what the source's session has said. It reports whether that must be carried out before there is more.
+func (s *leasedSplits) hear(c Change, err error, last bool) (waits bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.syncBy(time.Now())
+	signal(s.news)
 	switch {
-	case err == io.EOF: //nolint:errorlint // only io.EOF itself says that the set is final
+	case last:
 		s.final = true
-		return io.EOF
+		return false
 	case err != nil:
 		s.innerErr, s.pending = err, errorPending
-		return errPending
+		return true
 	}
 	gone := make(map[string]bool, len(c.Revoke))
 	for _, id := range c.Revoke {
@@ -600,19 +601,15 @@ func (s *leasedSplits) hear(c Change, err error) error {
 		s.known[sp.ID] = sp
 		delete(s.dropped, sp.ID)
 	}
-	if s.pending == changePending {
-		return errPending
-	}
-	return nil
+	return s.pending == changePending
 }
 
-// syncBy sees to it that the keeper looks at the record then, if not earlier, and that Next looks at what is new. s.mu is held.
+// syncBy sees to it that the keeper looks at the record then, if not earlier. s.mu is held.
 func (s *leasedSplits) syncBy(t time.Time) {
 	if t.Before(s.syncAt) {
 		s.syncAt = t
 		signal(s.wake)
 	}
-	signal(s.news)
 }
 
 func signal(c chan struct{}) {
@@ -674,6 +671,7 @@ func (s *leasedSplits) sync(ctx context.Context) {
 				s.broken = err
 			}
 			s.syncBy(time.Now().Add(s.ttl / pollsATTL))
+			signal(s.news)
 			return
 		}
 		if save {
@@ -838,7 +836,7 @@ func (s *leasedSplits) surplus(holds map[string]bool, n int) map[string]bool {
 		switch {
 		case l == nil:
 			return 0
-		case slices.Contains(s.revoked, id):
+		case l.leaving:
 			return 1
 		case s.giving[id]:
 			return 2
@@ -889,6 +887,7 @@ func (s *leasedSplits) accept(rec leaseRecord) {
 		}
 	}
 	s.syncBy(next)
+	signal(s.news)
 }
 
 // leave takes this member out of the record.

@@ -252,7 +252,6 @@ type simWorld struct {
 	last     map[string]int // per key: the last emitted count
 	open     map[any]string // what is open
 	live     map[int]*simReader
-	session  *simSession
 	opens    int
 	lastOpen time.Time
 	bad      []string

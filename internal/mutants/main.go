@@ -51,7 +51,7 @@ func try(ctx context.Context, m mutant) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	overlay, err := write(dir, m)
 	if err != nil {
 		return "", err

@@ -71,15 +71,11 @@ var mutants = []mutant{
 	},
 	{
 		"a dead letter that can't be written is ignored", "TestDeadLetterSinkIsOut|TestPoisonInDeadLettersStops",
-		[]edit{{"deadletter.go", `			d.closeWriter()
-			d.lose(err)
-		}
-		if isFinal(err) {
-`, `			d.closeWriter()
-			d.lose(err)
+		[]edit{{"deadletter.go", `		if retry.ClassOf(err) == retry.ClassPoison && spellOut(rejected) {
+`, `		if err != nil {
 			return nil
 		}
-		if isFinal(err) {
+		if retry.ClassOf(err) == retry.ClassPoison && spellOut(rejected) {
 `}},
 	},
 	{
