@@ -292,4 +292,3 @@ func bubbleRun(t *testing.T, f func(t *testing.T)) {
 	t.Helper()
 	t.Run("", func(t *testing.T) { bubble(t, f) })
 }
-
