@@ -284,7 +284,8 @@ type leasedSplits struct {
 
 	// The keeper's, and once that has ended, Close's.
 	sightings map[string]sighting
-	tried     bool // it may be in the record
+	tried     bool   // it may be in the record
+	beat      uint64 // of the last save that was tried
 	closed    bool
 
 	mu sync.Mutex
@@ -712,7 +713,8 @@ func (s *leasedSplits) decide(rec *leaseRecord, now time.Time) (save bool, err e
 	save = save || len(s.giving) > gave || !now.Before(s.renewed.Add(s.ttl/renewalsATTL)) ||
 		!slices.Equal(was.Holds, me.Holds) || !slices.Equal(was.Done, me.Done)
 	if save {
-		me.Beat++
+		s.beat++ // never the same again, also when it has been struck out and joins anew: others may remember the last one
+		me.Beat = s.beat
 	}
 	rec.Members[s.owner] = me
 	return save, nil

@@ -199,9 +199,6 @@ func (m *member) play(ctx context.Context) {
 			_ = retry.Sleep(ctx, min(time.Duration(m.drain.Load()), time.Until(c.By)))
 			m.board.release(m, c.Revoke...)
 		}
-		if os.Getenv("TRACE") != "" {
-			fmt.Println(time.Now().Format("04:05.000"), m.name, "add", len(c.Add), "revoke", c.Revoke, "by", c.By.Format("04:05.000"), "down", m.line.down.Load(), m.line.hangs.Load())
-		}
 		for _, sp := range c.Add {
 			m.mu.Lock()
 			m.handles[sp.ID] = sp
@@ -564,9 +561,6 @@ func TestLeasedPropertyOneOwner(t *testing.T) {
 				m.drain.Store(0)
 			}
 			after(6 * leaseTTL)
-			if len(g.double) > 0 {
-				println("SEED", seed)
-			}
 			splits := len(g.owners)
 			require.Equal(t, len(g.source.Opened()), 0)
 			for i, n := range g.sizes(members...) {
