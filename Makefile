@@ -40,9 +40,10 @@ test: need-cc ## Test all modules with -race (WEAVER_TEST_SEED=n repeats a run)
 	@$(call each,$(TESTED),go test -race -count=1 -timeout 20m ./...)
 
 .PHONY: proof
-proof: need-cc ## Run the property and crash tests at full length (up to an hour a module)
+proof: need-cc ## Run the property and crash tests at full length, and see mutants of the engine caught (up to an hour)
 	@if [ -n "$${WEAVER_TEST_SEED:-}" ]; then echo "WEAVER_TEST_SEED=$$WEAVER_TEST_SEED"; fi
 	@$(call each,$(TESTED),WEAVER_PROOF=1 go test -race -count=1 -run 'Proof|Property|Crash' -timeout 60m ./...)
+	go run ./internal/mutants
 
 .PHONY: fuzz
 fuzz: ## Run every fuzz target (FUZZTIME=30s each; FUZZ=regexp selects)

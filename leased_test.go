@@ -57,6 +57,7 @@ type line struct {
 	down  atomic.Bool
 	hangs atomic.Bool // calls wait for their ctx
 	saves atomic.Int64
+	slow  atomic.Int64 // how long calls take, before and after what they do
 }
 
 func (l *line) fails(ctx context.Context) error {
@@ -67,7 +68,7 @@ func (l *line) fails(ctx context.Context) error {
 	if l.down.Load() {
 		return errOutage
 	}
-	return nil
+	return retry.Sleep(ctx, time.Duration(l.slow.Load()))
 }
 
 func (l *line) Load(ctx context.Context, key string) ([]byte, checkpoint.Version, error) {
@@ -82,7 +83,11 @@ func (l *line) Save(ctx context.Context, key string, value []byte, v checkpoint.
 	if err := l.fails(ctx); err != nil {
 		return 0, err
 	}
-	return l.Store.Save(ctx, key, value, v)
+	v, err := l.Store.Save(ctx, key, value, v)
+	if err == nil {
+		err = retry.Sleep(ctx, time.Duration(l.slow.Load()))
+	}
+	return v, err
 }
 
 // board is who owns what, as the members believe. That no split has two owners is checked with each claim.
@@ -139,11 +144,11 @@ func (b *board) sizes(members ...*member) []int {
 	return n
 }
 
-func (b *board) check(t *testing.T) {
+func (b *board) check(t *testing.T, seed ...uint64) {
 	t.Helper()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	require.Empty(t, b.double, "splits with two owners")
+	require.Empty(t, b.double, "splits with two owners, seed %v", seed)
 }
 
 // member carries out what a session says, as an engine does, without reading anything.
@@ -214,7 +219,7 @@ func (m *member) stop(t *testing.T) {
 	m.cancel()
 	<-m.ended
 	m.board.release(m, m.board.of(m)...)
-	if err := m.session.Close(); !m.line.down.Load() && !m.line.hangs.Load() {
+	if err := m.session.Close(); !m.line.down.Load() && !m.line.hangs.Load() && m.line.slow.Load() == 0 {
 		require.NoError(t, err)
 	}
 }
@@ -433,6 +438,55 @@ func TestLeasedShortOutage(t *testing.T) {
 	})
 }
 
+// What costs nothing is given back first: splits that aren't open.
+func TestLeasedGivesWhatIsNotOpen(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newLeaseGroup(6)
+		l := &line{Store: g.store}
+		src := g.leased(l)
+		a := g.join(t, src, l, 0)
+		synctest.Wait()
+		for _, id := range []string{"s01", "s04", "s05"} {
+			r, err := src.OpenReader(t.Context(), weaver.Lane{Split: a.handles[id]})
+			require.NoError(t, err)
+			defer r.Close()
+		}
+		b := g.member(t, 0)
+		after(leaseTTL)
+		require.Equal(t, []string{"s00", "s02", "s03"}, g.of(b))
+	})
+}
+
+// A member that was out for long remembers how others were. One that was struck out and has joined anew must not look
+// the same.
+func TestLeasedRemembersNoOtherSession(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newLeaseGroup(2)
+		a := g.member(t, 0)
+		synctest.Wait()
+		b := g.member(t, 0)
+		after(leaseTTL / 3) // a has seen b
+		a.line.down.Store(true)
+		b.line.down.Store(true)
+		c := g.member(t, 0)
+		after(2 * leaseTTL)
+		require.Len(t, g.of(c), 2, "c has struck both out")
+		c.stop(t)
+		b.line.down.Store(false)
+		after(leaseTTL / 10)
+		require.Len(t, g.of(b), 2)
+		a.line.down.Store(false)
+		after(leaseTTL)
+		require.Equal(t, []int{1, 1}, g.sizes(a, b))
+		for _, c := range b.revokes {
+			require.NotContains(t, c.Revoke, "s00", "b gives one back, and is not struck out")
+		}
+		g.check(t)
+	})
+}
+
 // unsure is a store whose replies get lost.
 type unsure struct {
 	checkpoint.Store
@@ -550,14 +604,17 @@ func TestLeasedPropertyOneOwner(t *testing.T) {
 				case k < 7:
 					members[i].line.down.Store(!members[i].line.down.Load())
 				case k < 8:
+					members[i].line.slow.Store(rng.Int64N(int64(leaseTTL / 4)))
+				case k < 9:
 					members[i].line.hangs.Store(!members[i].line.hangs.Load())
 				}
 				after(time.Duration(rng.Int64N(int64(leaseTTL))))
-				g.check(t)
+				g.check(t, seed)
 			}
 			for _, m := range members {
 				m.line.down.Store(false)
 				m.line.hangs.Store(false)
+				m.line.slow.Store(0)
 				m.drain.Store(0)
 			}
 			after(6 * leaseTTL)
@@ -570,7 +627,7 @@ func TestLeasedPropertyOneOwner(t *testing.T) {
 				}
 				require.Equal(t, want, n, "seed %d", seed)
 			}
-			g.check(t)
+			g.check(t, seed)
 			for _, m := range members {
 				m.stop(t)
 			}
@@ -741,17 +798,24 @@ func TestLeasedStoppedMember(t *testing.T) {
 		r.add("s00", 100)
 		r.add("s01", 100)
 		r.slowly(time.Second)
-		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Second)
-		defer cancel()
+		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
 		errs := make([]error, 2)
 		for i, ctx := range []context.Context{ctx, t.Context()} {
 			wg.Go(func() { errs[i] = r.pipeline(r.leases).Run(ctx) })
 		}
+		after(50 * time.Second) // the short ones have ended, one or two long ones are left to each
+		before := len(r.source.Opened())
+		cancel()
 		wg.Wait()
 		require.NoError(t, errors.Join(errs...))
 		require.Equal(t, r.want, r.got())
 		require.NoError(t, r.source.Check())
+		again := r.source.Opened()[before:]
+		require.Greater(t, len(again), 1)
+		for _, at := range again {
+			require.NotEmpty(t, at.Position, "from where it was")
+		}
 	})
 }
 

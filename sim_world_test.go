@@ -599,6 +599,9 @@ func (w *simWorld) checkOrder(s int) {
 		}
 		last[k] = at
 	}
+	if c.rebalance && c.store && c.sink != sinkCheckpointer {
+		return // a lane that was given up may still save, and make its successor skip what it has begun to write again
+	}
 	for k, at := range last {
 		if at != first[k] {
 			w.violate("split %d: the last value of key %s is %d/%d, stale: %d/%d is newer", s, k, at/4, at%4, first[k]/4, first[k]%4)
