@@ -13,7 +13,7 @@ type Lane struct {
 	Split    Split        // of a Writer that is shared by lanes: the first it was opened for, not to be relied on
 	Position Position     // Reader: resume after it; nil: from where the source's options say
 	State    []byte       // Stage: its last snapshot; nil: empty
-	Resume   bool         // Writer: continues an earlier one (restart, reopen): never truncate
+	Resume   bool         // Writer: continues an earlier one (reopened, or a store had a position): never truncate; a Checkpointer learns from Restore
 	Log      *slog.Logger // never nil in a Pipeline
 }
 
@@ -93,8 +93,8 @@ type Change struct {
 
 // Acker is implemented by a Reader whose origin keeps what is not acknowledged.
 type Acker interface {
-	// Ack says that everything up to p is durable. Calls come in order, coalesced, with positions this Reader returned,
-	// never after Close; one may run beside Read. An error recovers the lane.
+	// Ack says that everything up to p is durable. Calls come in order, coalesced, with positions this Reader returned or
+	// was opened at, never after Close; one may run beside Read. An error recovers the lane.
 	Ack(ctx context.Context, p Position) error
 }
 
@@ -130,7 +130,8 @@ type Checkpointer interface {
 	// It is called once, before the first Write.
 	Restore(ctx context.Context) ([]byte, error)
 	// Commit makes the records staged by Write (perhaps none) and the envelope durable in one transaction. It doesn't
-	// keep envelope. After an error the Writer is closed, and Restore on the next one tells whether it came through; an
+	// keep envelope. What a Write has staged can't be staged again, so a BatchError with records that may be tried again
+	// should be RolledBack: without it the lane recovers. After an error the Writer is closed, and Restore on the next one tells whether it came through; an
 	// earlier owner that was fenced returns ErrFenced.
 	Commit(ctx context.Context, envelope []byte) error
 }

@@ -199,6 +199,12 @@ func (r *repair[In, Out]) judgeRecords(todo []origin[In, Out], batch *BatchError
 			return todo, r.pause(todo, 0, batch.Err)
 		}
 	}
+	if r.w.checkpointer != nil && !batch.RolledBack && batch.transient() {
+		if cerr := r.w.closeWriter(); cerr != nil {
+			r.w.e.cfg.log.Warn("closing failed", "stage", StageWrite, "err", cerr)
+		}
+		return nil, r.w.lose(todo, retry.Transient(batch), StageWrite) // later records of a key can't be staged twice
+	}
 	again := make([]bool, len(todo))
 	dead := make([]bool, len(todo))
 	var letters []letter[In, Out]
@@ -258,6 +264,16 @@ func behindSameKey[In, Out any](todo []origin[In, Out], again []bool, i int) boo
 	}
 	for j, earlier := range todo[:i] {
 		if again[j] && earlier.part.unit.lane == o.part.unit.lane && bytes.Equal(earlier.part.records[earlier.i].Key, key) {
+			return true
+		}
+	}
+	return false
+}
+
+// transient reports whether a record that failed may be tried again.
+func (e *BatchError) transient() bool {
+	for _, f := range e.Records {
+		if !isFinal(f.Err) && !isFinal(e.Err) {
 			return true
 		}
 	}

@@ -684,8 +684,8 @@ func (s *leasedSplits) sync(ctx context.Context) {
 	}
 }
 
-// decide changes the record into what it should be, and reports whether it is to be saved. Nothing that it leaves behind
-// gives the engine more than it has, unless the record is saved.
+// decide changes the record into what it should be, and reports whether it is to be saved. Next may run at any time: until
+// the record is saved it adds nothing that was not this member's in the record before, and will be after.
 func (s *leasedSplits) decide(rec *leaseRecord, now time.Time) (save bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -706,9 +706,11 @@ func (s *leasedSplits) decide(rec *leaseRecord, now time.Time) (save bool, err e
 	others := rec.sets(s.owner)
 	was := me
 	holds, done := setOf(me.Holds), setOf(me.Done)
+	s.keepOnly(holds) // a release may have been saved whose reply was lost
 	s.settle(holds, done, others)
 	gave := len(s.giving)
 	s.share(rec, holds, done, others)
+	s.keepOnly(holds) // what is about to be released
 	me.Holds, me.Done, me.TTL = listOf(holds), listOf(done), s.ttl
 	save = save || len(s.giving) > gave || !now.Before(s.renewed.Add(s.ttl/renewalsATTL)) ||
 		!slices.Equal(was.Holds, me.Holds) || !slices.Equal(was.Done, me.Done)
@@ -761,6 +763,11 @@ func (s *leasedSplits) loseAll() {
 	}
 	s.holds, s.mine = nil, nil
 	signal(s.news)
+}
+
+// keepOnly lets Next add no others than these. s.mu is held.
+func (s *leasedSplits) keepOnly(holds map[string]bool) {
+	maps.DeleteFunc(s.holds, func(id string, _ bool) bool { return !holds[id] })
 }
 
 // settle brings what this member holds, and has ended, up to date with what has become of its leases. s.mu is held.

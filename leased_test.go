@@ -755,14 +755,23 @@ func TestLeasedPropertyPipelines(t *testing.T) {
 					<-time.After(time.Duration(own.IntN(20)) * time.Second)
 					for range 8 {
 						ctx, cancel := context.WithTimeout(t.Context(), time.Duration(own.IntN(60))*time.Second)
-						outage := time.AfterFunc(time.Duration(own.IntN(60))*time.Second, func() { l.down.Store(true) })
+						fired := make(chan struct{})
+						outage := time.AfterFunc(time.Duration(own.IntN(60))*time.Second, func() {
+							l.down.Store(true)
+							close(fired)
+						})
 						require.NoError(t, p.Run(ctx), "seed %d", seed)
-						outage.Stop()
+						if !outage.Stop() {
+							<-fired
+						}
 						cancel()
 						<-time.After(time.Duration(own.IntN(3)) * time.Second)
 						l.down.Store(false)
 					}
-					require.NoError(t, p.Run(t.Context()), "seed %d", seed)
+					ctx, cancel := context.WithTimeout(t.Context(), 24*time.Hour)
+					defer cancel()
+					require.NoError(t, p.Run(ctx), "seed %d", seed)
+					require.NoError(t, ctx.Err(), "seed %d: it comes to its end by itself", seed)
 				})
 			}
 			wg.Wait()
@@ -868,6 +877,64 @@ func TestLeasedFailureAtTheEnd(t *testing.T) {
 	})
 }
 
+// A lane that recovers after it seemed to have ended takes its word back.
+func TestLeasedEndTakenBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store, b := checkpoint.NewMemory(), newBoard()
+		join := func() (*weaver.LeasedSource[string], *member) {
+			in := newSpoken()
+			l := &line{Store: store}
+			src := weaver.Leased[string](in, l, "g")
+			src.Owner = fmt.Sprintf("m%d", len(b.took))
+			m := b.join(t, src, l, 0)
+			in.says <- weaver.Change{Add: []weaver.Split{{ID: "x", Bounded: true}}}
+			close(in.says)
+			synctest.Wait()
+			return src, m
+		}
+		src, m := join()
+		_, other := join()
+		read := func() weaver.Reader[string] {
+			r, err := src.OpenReader(t.Context(), weaver.Lane{Split: m.handles["x"]})
+			require.NoError(t, err)
+			_, err = r.Read(t.Context(), weaver.NewBatch[string](1, 0))
+			require.Equal(t, io.EOF, err)
+			return r
+		}
+		record := func() string {
+			value, _, err := store.Load(t.Context(), "g/leases")
+			require.NoError(t, err)
+			return string(value)
+		}
+		after(leaseTTL)
+		require.NoError(t, other.failure(), "somebody may have to take over")
+		require.NoError(t, read().Close())
+		after(leaseTTL)
+		require.Equal(t, io.EOF, other.failure())
+		require.Equal(t, io.EOF, m.failure())
+		require.Contains(t, record(), `"done":["x"]`)
+
+		r := read()
+		after(leaseTTL / 15)
+		require.Contains(t, record(), `"holds":["x"]`)
+		require.NotContains(t, record(), `"done"`)
+		require.NoError(t, r.Close())
+		synctest.Wait()
+		require.Contains(t, record(), `"done":["x"]`)
+		m.line.down.Store(true) // and when it can't tell
+		read()
+		m.line.down.Store(false)
+		require.NoError(t, m.session.Close())
+		require.NotContains(t, record(), "x", "the other one gets no wrong word")
+		_, err := src.OpenReader(t.Context(), weaver.Lane{Split: m.handles["x"]})
+		require.NoError(t, err, "until the lease runs out")
+		after(leaseTTL)
+		_, err = src.OpenReader(t.Context(), weaver.Lane{Split: m.handles["x"]})
+		require.Equal(t, retry.ClassFatal, retry.ClassOf(err), "nobody will revoke it any more")
+	})
+}
+
 // A lane that can't hear of a revocation reads no more once the lease has run out.
 func TestLeasedReaderStops(t *testing.T) {
 	t.Parallel()
@@ -968,13 +1035,21 @@ func TestLeasedInnerSession(t *testing.T) {
 		require.Equal(t, []string{"a", "b"}, b.of(m), "handed back")
 		r, err = src.OpenReader(t.Context(), weaver.Lane{Split: m.handles["a"]})
 		require.NoError(t, err)
-		require.NoError(t, r.Close())
 		require.Equal(t, 3, in.handles["a"])
-
+		_, err = r.Read(t.Context(), weaver.NewBatch[string](1, 0))
+		require.Equal(t, io.EOF, err)
+		require.NoError(t, r.Close())
+		after(leaseTTL) // its end is in the record
+		b.release(m, "a")
 		in.says <- weaver.Change{Revoke: []string{"a", "b"}}
 		after(leaseTTL)
 		require.Empty(t, b.of(m))
 		require.False(t, m.lastRevoke().By.IsZero(), "no longer than the leases last")
+		in.says <- adds("a")
+		synctest.Wait()
+		require.Equal(t, []string{"a"}, b.of(m), "there is one of that name again")
+		in.says <- weaver.Change{Revoke: []string{"a"}}
+		after(leaseTTL)
 		in.says <- adds("c")
 		close(in.says)
 		synctest.Wait()
@@ -1017,7 +1092,9 @@ func TestLeasedFinish(t *testing.T) {
 				require.Equal(t, r.want, r.got())
 				go func() { ended <- other.Run(ctx) }()
 			}
-			r.add("s01", 3) // what comes now is the other's
+			for split := range 6 { // what comes now is the other's
+				r.add(fmt.Sprintf("s%02d", split), 3)
+			}
 			after(2 * leaseTTL)
 			require.Equal(t, r.want, r.got())
 			cancel()

@@ -244,7 +244,26 @@ func (l *lane[In, Out]) openReader(at Lane) error {
 	if e.finished.Load() {
 		l.finish()
 	}
-	return nil
+	return l.ackOpened()
+}
+
+// ackOpened tells the origin the position that its Reader was opened at, if nobody has: the last acknowledgement failed,
+// or the process ended between saving and acknowledging, and perhaps nothing more will come.
+func (l *lane[In, Out]) ackOpened() error {
+	l.saving.lock()
+	defer l.saving.unlock()
+	l.mu.Lock()
+	due := l.acker != nil && l.durable.has && !l.e.queue && (!l.acked.has || l.acked.seq < l.durable.seq)
+	var m mark
+	if due {
+		m.set(&l.durable)
+	}
+	saved := l.saved
+	l.mu.Unlock()
+	if !due {
+		return nil
+	}
+	return l.ack(&m, saved)
 }
 
 // pauseStage waits before records that failed in a stage are tried again.

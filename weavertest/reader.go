@@ -258,7 +258,7 @@ func (r *ackReader[T]) ackable(p weaver.Position) (int, error) {
 	case err == nil && n < r.acked:
 		return 0, s.misuse.addf("Ack(%q) after Ack(%q), split %q", p, position(r.acked), r.id)
 	case err != nil || !r.returned[n]:
-		return 0, s.misuse.addf("Ack(%q), which this reader didn't return, split %q", p, r.id)
+		return 0, s.misuse.addf("Ack(%q), which this reader didn't return and wasn't opened at, split %q", p, r.id)
 	}
 	return n, nil
 }

@@ -142,6 +142,9 @@ func (s *Source[T]) OpenReader(ctx context.Context, at weaver.Lane) (weaver.Read
 		}
 	}
 	r.acked = r.next
+	if at.Position != nil {
+		r.returned = map[int]bool{r.next: true} // the position it was opened at may be acknowledged as well
+	}
 	if sp.open > 0 && !s.Overlap {
 		_ = s.misuse.addf("OpenReader of split %q while another reader of it is open", r.id)
 	}
