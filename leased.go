@@ -529,6 +529,7 @@ func (s *leasedSplits) Close() error {
 		return nil
 	}
 	s.closed = true
+	s.validTo.Store(0)
 	err := s.leave()
 	if s.inner != nil {
 		err = errors.Join(err, guard(s.inner.Close))
