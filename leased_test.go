@@ -565,6 +565,35 @@ func TestLeasedRestart(t *testing.T) {
 	})
 }
 
+// What the engine is told while a save is under way is this member's whether that comes through or not.
+func TestLeasedDuringASave(t *testing.T) {
+	t.Parallel()
+	t.Run("a split goes and comes while it is released", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			store, b := checkpoint.NewMemory(), newBoard()
+			var members []*member
+			var sources []*spoken
+			for i := range 2 {
+				in := newSpoken()
+				l := &line{Store: store}
+				src := weaver.Leased[string](in, l, "g")
+				src.Owner = fmt.Sprintf("m%d", 2-i) // what is free is the second one's
+				members = append(members, b.join(t, src, l, 0))
+				sources = append(sources, in)
+				in.says <- adds("x")
+				synctest.Wait()
+			}
+			members[0].line.slow.Store(int64(time.Second))
+			sources[0].says <- weaver.Change{Revoke: []string{"x"}}
+			after(1500 * time.Millisecond) // the release is under way
+			sources[0].says <- adds("x")
+			after(leaseTTL)
+			require.Equal(t, []string{"x"}, b.of(members[1]))
+			b.check(t)
+		})
+	})
+}
+
 // Members come, go, crash, lose the store and find it again at random. No split ever has two owners, and in the end
 // they are shared evenly.
 func TestLeasedPropertyOneOwner(t *testing.T) {
