@@ -108,7 +108,7 @@ func (s *leasedSplits) decide(rec *leaseRecord, now time.Time) (save bool, err e
 	others := rec.sets(s.owner)
 	was := me
 	holds, done := setOf(me.Holds), setOf(me.Done)
-	s.keepOnly(holds) // a release may have been saved whose reply was lost
+	s.keepOnly(holds) // a release may have been saved whose reply was lost: then it is another's, until it is taken again
 	s.settle(holds, done, others)
 	gave := len(s.giving)
 	s.share(rec, holds, done, others)
