@@ -23,12 +23,13 @@ import (
 // over a call of a connector or a user's function but Lag, which must not block; for those there are gates (gate.go):
 // lane.staging, engine.opening, engine.rounds, then writer.busy, then lane.saving, then the dead letters'.
 type engine[In, Out any] struct {
-	p        *Pipeline[In, Out]
-	cfg      settings
-	obs      Observer
-	begun    time.Time
-	queue    bool // the source is a Queue
-	maxUnits int  // a lane
+	p          *Pipeline[In, Out]
+	cfg        settings
+	obs        Observer
+	begun      time.Time
+	queue      bool // the source is a Queue
+	maxUnits   int  // a lane
+	maxRecords int  // that a lane has read before it waits for the writers: more would only leave the cache
 
 	reading     context.Context //nolint:containedctx // of the Run: the caller's, ended also by a failure
 	stopReading context.CancelCauseFunc
@@ -73,11 +74,12 @@ func newEngine[In, Out any](ctx context.Context, p *Pipeline[In, Out], cfg setti
 		p: p, cfg: cfg, begun: time.Now(),
 		done: make(chan struct{}), kick: make(chan struct{}, 1),
 		rounds: newGate(), opening: newGate(),
-		lanes:    make(map[string]*lane[In, Out]),
-		active:   make(map[*lane[In, Out]]struct{}),
-		shared:   &tally{},
-		keys:     maphash.MakeSeed(),
-		maxUnits: 16*cfg.writers + 2*cfg.parallelism,
+		lanes:      make(map[string]*lane[In, Out]),
+		active:     make(map[*lane[In, Out]]struct{}),
+		shared:     &tally{},
+		keys:       maphash.MakeSeed(),
+		maxUnits:   16*cfg.writers + 2*cfg.parallelism,
+		maxRecords: (4*cfg.writers + 2*cfg.parallelism) * cfg.batchSize,
 	}
 	e.tallies = []*tally{e.shared}
 	if p.Observer != nil {

@@ -62,6 +62,7 @@ type lane[In, Out any] struct {
 	head, tail *unit[In, Out] // in flight, in the order read
 	unsent     *unit[In, Out] // the first of them that was not given to a writer
 	queued     int            // how many are in flight
+	records    int            // that were read into those
 	flying     int            // what workers and writers have of them in hand or in a queue
 	free       *unit[In, Out]
 	units      int // all there are

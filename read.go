@@ -121,17 +121,19 @@ func (l *lane[In, Out]) take() *unit[In, Out] {
 		}
 		l.nothing = l.queued == 0
 		if l.queued == 0 || !l.goesInline() {
-			if u := l.spared; u != nil {
-				l.spared = nil
-				return u
-			}
-			if u := l.free; u != nil {
-				l.free = u.next
-				u.next = nil
-				return u
-			}
-			if l.units < e.maxUnits {
-				return l.another(l.lastCount)
+			if l.records < e.maxRecords {
+				if u := l.spared; u != nil {
+					l.spared = nil
+					return u
+				}
+				if u := l.free; u != nil {
+					l.free = u.next
+					u.next = nil
+					return u
+				}
+				if l.units < e.maxUnits {
+					return l.another(l.lastCount)
+				}
 			}
 			if !hurried { // whoever collects a batch for BatchDelay must not wait for records that can't come
 				l.mu.Unlock() // hurry locks lanes, this one too
@@ -357,7 +359,7 @@ func (l *lane[In, Out]) discard() {
 		l.recycle(u)
 		u = next
 	}
-	l.head, l.tail, l.unsent, l.queued = nil, nil, nil, 0
+	l.head, l.tail, l.unsent, l.queued, l.records = nil, nil, nil, 0, 0
 }
 
 // recycle makes a unit free for another batch. l.mu is held.
@@ -384,6 +386,7 @@ func (l *lane[In, Out]) push(u *unit[In, Out]) {
 	}
 	l.tail = u
 	l.queued++
+	l.records += u.inputs
 	if l.unsent == nil {
 		l.unsent = u
 	}
@@ -397,6 +400,7 @@ func (l *lane[In, Out]) advance() {
 			l.tail = nil
 		}
 		l.queued--
+		l.records -= u.inputs
 		if !l.lost {
 			l.accept(u)
 		}
