@@ -82,8 +82,8 @@ func (o *Op) UnmarshalText(text []byte) error {
 // Its byte slices may point into memory of the batch it travels in: whoever keeps one longer copies it.
 type Record[T any] struct {
 	Value   T
-	Key     []byte    // identity: ordering, partitioning, upserts; nil if none
 	Op      Op        // what happened; the zero value is Upsert
+	Key     []byte    // identity: ordering, partitioning, upserts; nil if none
 	Time    time.Time // event time at the origin; zero if unknown
 	Headers Headers   // small ordered list; nil if none
 	Seq     int64     // where in the split, as the origin counts (line, offset, LSN): tells people in errors, resumes nothing
@@ -177,35 +177,18 @@ func (b *Batch[T]) Limit(records, bytes int) { b.limit(records, bytes) }
 
 // Add appends a zeroed record and returns it to be filled. The pointer is good until the next Add.
 func (b *Batch[T]) Add() *Record[T] {
-	n := len(b.Records)
-	if n == cap(b.Records) {
-		b.grow()
-	}
-	b.Records = b.Records[:n+1]
-	r := &b.Records[n]
-	*r = Record[T]{}
-	return r
+	b.Records = append(b.Records, Record[T]{})
+	return &b.Records[len(b.Records)-1]
 }
 
 // slot is Add for those who set all of the record.
 func (b *Batch[T]) slot() *Record[T] {
 	n := len(b.Records)
 	if n == cap(b.Records) {
-		b.grow()
+		return b.Add()
 	}
 	b.Records = b.Records[:n+1]
 	return &b.Records[n]
-}
-
-// grow starts small: ten thousand idle lanes must not cost ten thousand full batches.
-func (b *Batch[T]) grow() {
-	n := min(max(8, 2*cap(b.Records)), max(8, b.maxRecords))
-	if n <= cap(b.Records) { // a reader that goes past Full
-		n = 2 * cap(b.Records)
-	}
-	records := make([]Record[T], len(b.Records), n)
-	copy(records, b.Records)
-	b.Records = records
 }
 
 // Full reports whether a Reader should return now: BatchSize or BatchBytes is reached.
