@@ -79,7 +79,7 @@ func newEngine[In, Out any](ctx context.Context, p *Pipeline[In, Out], cfg setti
 		shared:     &tally{},
 		keys:       maphash.MakeSeed(),
 		maxUnits:   16*cfg.writers + 2*cfg.parallelism,
-		maxRecords: (4*cfg.writers + 2*cfg.parallelism) * cfg.batchSize,
+		maxRecords: (3*cfg.writers + 2*cfg.parallelism) * cfg.batchSize,
 	}
 	e.tallies = []*tally{e.shared}
 	if p.Observer != nil {
