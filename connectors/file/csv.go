@@ -25,7 +25,7 @@ func newCSV[T any](f *File[T]) (format[T], error) {
 	if name, twice := duplicate(f.Columns); twice {
 		return format[T]{}, fmt.Errorf("field Columns names %q twice", name)
 	}
-	made := format[T]{framing: rowFraming{comma}, mark: '"', bom: true}
+	made := format[T]{framing: rowFraming{comma}, lines: true, mark: '"', bom: true}
 	if rows, ok := any(&rawRows{rowParser: rowParser{comma: comma}, rowWriter: rowWriter{comma: comma}, columns: f.Columns, named: f.Columns != nil && !f.NoHeader}).(bothOf[T]); ok {
 		made.decoder, made.encoder = rows, rows
 		return made, nil

@@ -23,6 +23,14 @@ type File[T any] struct {
 	// the other in the order of their names.
 	Parallel bool
 
+	// Buckets, if positive, makes so many splits of the files that the pattern matches: each file falls to one of them by its name, and those of one are read in the
+	// order of their names. It is for very many files, and must stay the same as long as there are positions. Default: see Parallel.
+	Buckets int
+
+	// FS is where a source finds its files, by paths with slashes as io/fs has them. Resuming within a file needs files that implement io.Seeker. A sink has no use for
+	// it. Default: the operating system's.
+	FS fs.FS
+
 	// MaxRecordBytes is how long a record may be that is read, without its line end. A longer one is rejected with its beginning, and reading goes on with the
 	// next line. Default 1 MiB.
 	MaxRecordBytes int
@@ -158,6 +166,12 @@ func (f *File[T]) validate() error {
 	}
 	if f.BufferBytes < 0 {
 		bad("BufferBytes", f.BufferBytes, "must not be negative")
+	}
+	if f.Buckets < 0 {
+		bad("Buckets", f.Buckets, "must not be negative")
+	}
+	if f.Buckets > 0 && f.Parallel {
+		errs = append(errs, errors.New("fields Parallel and Buckets are both set: choose one"))
 	}
 	if f.IfExists > Overwrite {
 		bad("IfExists", f.IfExists, "no such choice")

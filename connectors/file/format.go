@@ -8,7 +8,8 @@ type format[T any] struct {
 	framing framing
 	decoder decoder[T]
 	encoder encoder[T]
-	mark    byte // a line without it, that doesn't begin with white space, is a record; 0: all such lines are
+	lines   bool // records are lines: a line end behind a record is part of it
+	mark    byte // where lines: a line without it, that doesn't begin with white space, is a record; 0: all such lines are
 	bom     bool // a byte order mark at the beginning is skipped
 }
 

@@ -193,8 +193,8 @@ func FuzzRowsRoundTrip(f *testing.F) {
 }
 
 func FuzzPosition(f *testing.F) {
-	f.Add([]byte(position{line: 1}.append(nil)))
-	f.Add([]byte(position{name: "a/b", offset: 1 << 40, line: 7, done: true, print: fingerprint{size: 1024, sum: 42}}.append(nil)))
+	f.Add([]byte(position{mark: mark{line: 1}}.append(nil)))
+	f.Add([]byte(position{name: "a/b", done: true, mark: mark{offset: 1 << 40, line: 7, print: fingerprint{size: 1024, sum: 42}, member: member{stored: 3, offset: 5}}}.append(nil)))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		p, err := parsePosition(data)
 		if err != nil {

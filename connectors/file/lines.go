@@ -39,7 +39,7 @@ func isBlank(line []byte) bool {
 }
 
 func newLines(*File[[]byte]) (format[[]byte], error) {
-	return format[[]byte]{framing: lineFraming{}, decoder: rawLines{}, encoder: rawLines{}}, nil
+	return format[[]byte]{framing: lineFraming{}, decoder: rawLines{}, encoder: rawLines{}, lines: true}, nil
 }
 
 // rawLines has lines as values.
@@ -67,7 +67,7 @@ func newNDJSON[T any](f *File[T]) (format[T], error) {
 		c = json.Codec[T]{}
 	}
 	lines := codecLines[T]{codec: c}
-	made := format[T]{framing: lineFraming{skipBlank: true}, decoder: lines, encoder: lines, bom: true}
+	made := format[T]{framing: lineFraming{skipBlank: true}, decoder: lines, encoder: lines, lines: true, bom: true}
 	if f.Codec == nil {
 		made.encoder = newJSONLines[T]()
 	}

@@ -12,14 +12,20 @@ import (
 
 // position is where in one of the files of a split the next record begins.
 type position struct {
-	name   string // of the file within the pattern; empty where the path is no pattern
-	offset int64
-	line   int64 // of that record, the first is 1
-	done   bool  // the file ended there
-	print  fingerprint
+	mark
+	name string // of the file within the pattern; empty where the path is no pattern
+	done bool   // the file ended there
 }
 
-// fingerprint tells a file from one that took its place: the checksum of how it began.
+// mark is where in a file a record begins, and what is needed to find out whether a file is that one.
+type mark struct {
+	offset int64 // in the content: unpacked, where the file is compressed
+	line   int64 // of that record, the first is 1
+	print  fingerprint
+	member member // offset lies in; zero: the whole file is one
+}
+
+// fingerprint tells a file from one that took its place: the checksum of how its content began.
 type fingerprint struct {
 	size int // bytes, at most fingerprintBytes, and not more than what was read
 	sum  uint64
@@ -31,8 +37,7 @@ func fingerprintOf(head []byte) fingerprint {
 	return fingerprint{size: len(head), sum: crc64.Checksum(head, crc64.MakeTable(crc64.ECMA))}
 }
 
-// A position is, in this order: the version, 1; 1 where the file is done, or 0; offset, line, and size of the fingerprint as unsigned varints; the
-// fingerprint's sum in 8 bytes, big-endian; the length of the name as an unsigned varint, and the name.
+// A position is, in this order: the version, 1; 1 where the file is done, or 0; the mark; the length of the name as an unsigned varint, and the name.
 const positionVersion = 1
 
 func (p position) append(dst []byte) weaver.Position {
@@ -40,12 +45,18 @@ func (p position) append(dst []byte) weaver.Position {
 	if p.done {
 		dst[len(dst)-1] = 1
 	}
-	dst = binary.AppendUvarint(dst, uint64(p.offset))     //nolint:gosec // never negative
-	dst = binary.AppendUvarint(dst, uint64(p.line))       //nolint:gosec // never negative
-	dst = binary.AppendUvarint(dst, uint64(p.print.size)) //nolint:gosec // never negative
-	dst = binary.BigEndian.AppendUint64(dst, p.print.sum)
+	dst = p.mark.append(dst)
 	dst = binary.AppendUvarint(dst, uint64(len(p.name)))
 	return append(dst, p.name...)
+}
+
+// append appends, as unsigned varints, offset, line, where the member begins in the content and as it is stored, and the size of the fingerprint; then the
+// fingerprint's sum in 8 bytes, big-endian.
+func (m mark) append(dst []byte) []byte {
+	for _, n := range []int64{m.offset, m.line, m.member.offset, m.member.stored, int64(m.print.size)} {
+		dst = binary.AppendUvarint(dst, uint64(n)) //nolint:gosec // never negative
+	}
+	return binary.BigEndian.AppendUint64(dst, m.print.sum)
 }
 
 // parsePosition reads what append made, and refuses everything else.
@@ -60,27 +71,42 @@ func parsePosition(data weaver.Position) (position, error) {
 		return position{}, errors.New("it makes no sense")
 	}
 	p := position{done: data[1] == 1}
-	rest := data[2:]
-	number := func(limit int64) int64 {
-		n, k := binary.Uvarint(rest)
-		if k <= 0 || n > uint64(limit) || k > 1 && rest[k-1] == 0 { //nolint:gosec // never negative
-			rest = nil
-			return -1
-		}
-		rest = rest[k:]
-		return int64(n) //nolint:gosec // at most limit
-	}
-	p.offset = number(math.MaxInt64)
-	p.line = number(math.MaxInt64)
-	p.print.size = int(number(fingerprintBytes))
-	if p.print.size < 0 || int64(p.print.size) > p.offset || p.line < 1 || len(rest) < 8 {
+	rest := parser{data[2:]}
+	p.mark = rest.mark()
+	if rest.data == nil {
 		return position{}, errors.New("it makes no sense")
 	}
-	p.print.sum = binary.BigEndian.Uint64(rest)
-	rest = rest[8:]
-	if n := number(math.MaxInt32); n != int64(len(rest)) {
+	if n := rest.number(math.MaxInt32); n != int64(len(rest.data)) {
 		return position{}, errors.New("it is cut short or too long")
 	}
-	p.name = string(rest)
+	p.name = string(rest.data)
 	return p, nil
+}
+
+// parser reads what the parts of a position append. Data is nil from the first thing on that makes no sense.
+type parser struct{ data []byte }
+
+func (p *parser) number(limit int64) int64 {
+	n, k := binary.Uvarint(p.data)
+	if k <= 0 || n > uint64(limit) || k > 1 && p.data[k-1] == 0 { //nolint:gosec // never negative
+		p.data = nil
+		return -1
+	}
+	p.data = p.data[k:]
+	return int64(n) //nolint:gosec // at most limit
+}
+
+func (p *parser) mark() (m mark) {
+	m.offset = p.number(math.MaxInt64)
+	m.line = p.number(math.MaxInt64)
+	m.member.offset = p.number(math.MaxInt64)
+	m.member.stored = p.number(math.MaxInt64)
+	m.print.size = int(p.number(fingerprintBytes))
+	if m.print.size < 0 || int64(m.print.size) > m.offset || m.line < 1 || m.member.offset > m.offset || len(p.data) < 8 {
+		p.data = nil
+		return mark{}
+	}
+	m.print.sum = binary.BigEndian.Uint64(p.data)
+	p.data = p.data[8:]
+	return m
 }

@@ -90,7 +90,7 @@ func TestAReaderKeepsToItsMemory(t *testing.T) {
 	defer r.Close()
 	_, err = r.Read(t.Context(), weaver.NewBatch[[]byte](0, 0))
 	require.Equal(t, io.EOF, err)
-	require.LessOrEqual(t, len(r.(*reader[[]byte]).in.buf), 4096)
+	require.LessOrEqual(t, len(r.(*reader[[]byte]).stream.in.buf), 4096)
 }
 
 func TestNDJSON(t *testing.T) {

@@ -7,8 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
-	"slices"
-	"strings"
 
 	weaver "github.com/bohica-labs/dataweaver"
 	"github.com/bohica-labs/dataweaver/retry"
@@ -17,41 +15,60 @@ import (
 // OpenReader implements weaver.Source. A file that is missing, a pattern that matches none, a folder, a file that may not be read, one that took the place of
 // the file that at.Position is about: all these are fatal.
 func (f *File[T]) OpenReader(ctx context.Context, at weaver.Lane) (weaver.Reader[T], error) {
-	made, err := f.open()
+	s, err := f.newStream()
 	if err != nil {
 		return nil, err
 	}
-	r := &reader[T]{
-		file:     f,
-		format:   made,
-		maxBytes: or(f.MaxRecordBytes, defaultRecordBytes),
-		in:       input{chunk: or(f.chunk, readBytes)},
-	}
+	r := &reader[T]{file: f, stream: s}
 	if err := r.start(ctx, at); err != nil {
 		return nil, fmt.Errorf("%s: %w", f, err)
 	}
 	return r, nil
 }
 
-// Splits implements weaver.Splitter. With Parallel and a pattern, each file is a split with its path, as the pattern gives it, as ID. Otherwise there is
-// one split.
+// newStream returns a stream that has no file yet.
+func (f *File[T]) newStream() (stream[T], error) {
+	made, err := f.open()
+	if err != nil {
+		return stream[T]{}, err
+	}
+	return stream[T]{
+		format:   made,
+		maxBytes: or(f.MaxRecordBytes, defaultRecordBytes),
+		in:       input{chunk: or(f.chunk, readBytes)},
+	}, nil
+}
+
+// Splits implements weaver.Splitter. With Parallel and a pattern, each file is a split with its path, as the pattern gives it, as ID. With Splits their IDs
+// are their numbers and how many there are. Otherwise there is one split.
 func (f *File[T]) Splits(context.Context) (weaver.Splits, error) {
 	if err := f.validate(); err != nil {
 		return nil, err
 	}
-	if !f.Parallel || !f.isPattern() {
+	if f.Buckets == 0 && (!f.Parallel || !f.isPattern()) {
 		return &splits{all: []weaver.Split{{Bounded: true}}}, nil
 	}
-	paths, err := f.match()
+	files, err := f.match()
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", f, err)
 	}
-	if len(paths) == 0 {
+	if len(files) == 0 {
 		return nil, fmt.Errorf("%s: %w", f, errNoMatch)
 	}
 	s := &splits{}
-	for _, path := range paths {
-		s.all = append(s.all, weaver.Split{ID: filepath.ToSlash(path), Bounded: true, Handle: path})
+	if f.Buckets > 0 {
+		buckets := make([][]found, f.Buckets)
+		for _, file := range files {
+			i := bucket(file.name, f.Buckets)
+			buckets[i] = append(buckets[i], file)
+		}
+		for i, files := range buckets {
+			s.all = append(s.all, weaver.Split{ID: fmt.Sprintf("%d of %d", i+1, f.Buckets), Bounded: true, Handle: files})
+		}
+		return s, nil
+	}
+	for _, file := range files {
+		s.all = append(s.all, weaver.Split{ID: filepath.ToSlash(file.path), Bounded: true})
 	}
 	return s, nil
 }
@@ -72,66 +89,22 @@ func (s *splits) Next(context.Context) (weaver.Change, error) {
 
 func (s *splits) Close() error { return nil }
 
-// meta are the characters that make a path a pattern of filepath.Match.
-const meta = `*?[`
-
-// isPattern reports whether the path is one. A file that has such a character in its name and is there is meant itself.
-func (f *File[T]) isPattern() bool {
-	if !strings.ContainsAny(f.path, meta) {
-		return false
-	}
-	_, err := f.fsys.Stat(f.path)
-	return err != nil
-}
-
-// match returns the paths that match, without folders.
-func (f *File[T]) match() ([]string, error) {
-	paths, err := filepath.Glob(f.path)
-	if err != nil {
-		return nil, retry.Fatal(fmt.Errorf("%w: see path/filepath.Match for what a pattern may be", err))
-	}
-	paths = slices.DeleteFunc(paths, func(path string) bool {
-		info, err := f.fsys.Stat(path)
-		return err == nil && info.IsDir()
-	})
-	return paths, nil
-}
-
-// found is a file that is read: its path, and what positions call it.
-type found struct{ name, path string }
-
 // files returns those of the split at, in the order they are read in.
 func (f *File[T]) files(at weaver.Lane) ([]found, error) {
+	if files, ok := at.Split.Handle.([]found); ok {
+		return files, nil
+	}
+	path := f.path
 	if at.Split.ID != "" {
-		return []found{{path: filepath.FromSlash(at.Split.ID)}}, nil
+		path = filepath.FromSlash(at.Split.ID)
+	} else if f.isPattern() {
+		return f.match()
 	}
-	if !f.isPattern() {
-		return []found{{path: f.path}}, nil
+	one := found{path: path}
+	if info, err := f.lister().Stat(path); err == nil {
+		one.size = info.Size()
 	}
-	paths, err := f.match()
-	if err != nil {
-		return nil, err
-	}
-	files := make([]found, len(paths))
-	for i, path := range paths {
-		files[i] = found{name: filepath.ToSlash(strings.TrimPrefix(path, f.folder())), path: path}
-	}
-	slices.SortFunc(files, func(a, b found) int { return strings.Compare(a.name, b.name) })
-	return files, nil
-}
-
-// folder returns the part of the matching paths that comes before any special character of the pattern: names in positions are relative to it, so that it may
-// be moved.
-func (f *File[T]) folder() string {
-	folder, _ := filepath.Split(f.path[:strings.IndexAny(f.path, meta)])
-	folder = filepath.Clean(folder)
-	switch {
-	case folder == ".":
-		return ""
-	case strings.HasSuffix(folder, string(filepath.Separator)):
-		return folder
-	}
-	return folder + string(filepath.Separator)
+	return []found{one}, nil
 }
 
 // regular is what a path must be that is read.
