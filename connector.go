@@ -35,7 +35,7 @@ type Source[T any] interface {
 }
 
 // Reader reads one split. It has one owner and is called one call at a time, except for Acker, Finisher and
-// LagReporter, which may run beside Read.
+// LagReporter and ProgressReporter, which may run beside Read.
 type Reader[T any] interface {
 	// Read adds records until b is full or nothing more is ready, blocking for the first record or the first new
 	// position. It returns the position after them; nil where no checkpoint may fall (mid-transaction, mid-snapshot).
@@ -166,6 +166,22 @@ type Lag struct {
 
 // UnknownLag is the Lag of which nothing is known.
 var UnknownLag = Lag{Records: -1, Bytes: -1, Time: -1}
+
+// ProgressReporter is implemented by a Reader that knows how much of its split it has read. It may be called beside Read
+// and must not block.
+type ProgressReporter interface {
+	Progress() Progress
+}
+
+// Progress is how much of a split has been read, of how much there was when it was looked at last. Unknown is negative,
+// never 0.
+type Progress struct {
+	Records, TotalRecords int64
+	Bytes, TotalBytes     int64 // as the origin stores them
+}
+
+// UnknownProgress is the Progress of which nothing is known.
+var UnknownProgress = Progress{Records: -1, TotalRecords: -1, Bytes: -1, TotalBytes: -1}
 
 // As finds the capability C in v or in what v wraps: v itself, then what its Unwrap() any returns, and so on. A wrapper
 // may have such an Unwrap only if it passes every call straight on: one that buffers, splits or drops may not.

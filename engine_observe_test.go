@@ -16,6 +16,7 @@ import (
 
 	weaver "github.com/bohica-labs/dataweaver"
 	"github.com/bohica-labs/dataweaver/retry"
+	"github.com/bohica-labs/dataweaver/weavertest"
 )
 
 // What Stats, the hooks and the test itself count is one and the same.
@@ -233,4 +234,36 @@ func TestQueueRecoveryStorm(t *testing.T) {
 			require.Less(t, most.Load(), int64(1<<20))
 		})
 	}
+}
+
+// Progress is told while a lane runs, and at its end everything is done.
+func TestProgress(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		source := weavertest.NewSource[int]()
+		for i := range 40 {
+			source.Add("a", weaver.Record[int]{Value: i})
+		}
+		sink := weaver.SinkFunc[int](func(context.Context, *weaver.Batch[int]) error {
+			time.Sleep(100 * time.Millisecond)
+			return nil
+		})
+		var mu sync.Mutex
+		var told []weaver.ProgressInfo
+		p := weaver.NewPipeline[int, int](source, weaver.Pass[int](), sink)
+		p.CheckpointInterval = time.Second
+		p.BatchSize = 1
+		p.Observer = &weaver.Observer{Progress: func(i weaver.ProgressInfo) {
+			mu.Lock()
+			defer mu.Unlock()
+			told = append(told, i)
+		}}
+		require.NoError(t, p.Run(t.Context()))
+		require.Greater(t, len(told), 3)
+		for i := 1; i < len(told); i++ {
+			require.GreaterOrEqual(t, told[i].Settled, told[i-1].Settled)
+			require.GreaterOrEqual(t, told[i].Progress.Records, told[i-1].Progress.Records)
+		}
+		require.Equal(t, weaver.Progress{Records: 40, TotalRecords: 40, Bytes: -1, TotalBytes: -1}, told[len(told)-1].Progress)
+		require.Equal(t, int64(40), told[len(told)-1].Settled)
+	})
 }

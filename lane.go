@@ -86,6 +86,7 @@ type lane[In, Out any] struct {
 	version    checkpoint.Version
 	unsure     []byte // what the store may have saved, though it returned an error; nil: it is known
 	lag        LagReporter
+	measure    ProgressReporter
 	finisher   Finisher
 	lastCommit time.Duration
 }
@@ -365,14 +366,25 @@ func (l *lane[In, Out]) finish() {
 	}
 }
 
+// tellProgress tells the Observer how far the lane is.
+func (l *lane[In, Out]) tellProgress() {
+	if f := l.e.obs.Progress; f != nil {
+		s := l.snapshot()
+		f(ProgressInfo{Pipeline: l.e.cfg.name, Split: s.Split, Lag: s.Lag, Progress: s.Progress, Settled: s.Settled, InFlightBatches: s.InFlightBatches})
+	}
+}
+
 func (l *lane[In, Out]) snapshot() LaneStats {
 	l.mu.Lock()
-	s := LaneStats{Split: l.split.ID, Settled: l.durable.ordinal, InFlightBatches: l.queued, Lag: UnknownLag, Acked: l.acked.clone()}
+	s := LaneStats{Split: l.split.ID, Settled: l.durable.ordinal, InFlightBatches: l.queued, Lag: UnknownLag, Progress: UnknownProgress, Acked: l.acked.clone()}
 	if l.saved {
 		s.Saved = l.durable.clone()
 	}
 	if l.lag != nil {
 		s.Lag = l.lag.Lag() // it must not block, and Close waits for mu
+	}
+	if l.measure != nil {
+		s.Progress = l.measure.Progress() // nor this
 	}
 	l.mu.Unlock()
 	return s

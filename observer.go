@@ -14,7 +14,7 @@ type Observer struct {
 	Retry      func(RetryInfo)      // something failed and will be tried again
 	Checkpoint func(CheckpointInfo) // a position has become durable, or acknowledged
 	Lane       func(LaneInfo)       // a lane was opened, closed or recovered
-	Progress   func(ProgressInfo)   // every CheckpointInterval, for each open lane
+	Progress   func(ProgressInfo)   // every CheckpointInterval for each open lane, and when it closes
 }
 
 // BatchInfo is one call: of Read, Process, Write, Flush, Commit or a dead-letter sink.
@@ -76,5 +76,7 @@ type ProgressInfo struct {
 	Pipeline        string
 	Split           string
 	Lag             Lag
+	Progress        Progress
+	Settled         int64 // records settled since the lane was first opened in this Run
 	InFlightBatches int
 }

@@ -234,11 +234,12 @@ func (l *lane[In, Out]) openReader(at Lane) error {
 	acker, _ := As[Acker](r)
 	finisher, _ := As[Finisher](r)
 	lag, _ := As[LagReporter](r)
+	measure, _ := As[ProgressReporter](r)
 	if !isNil(e.p.After) && finisher == nil && !l.split.Bounded {
 		return retry.Fatal(errors.New("Pipeline.After is set, but this source's Reader is no Finisher: it can't end with what is there"))
 	}
 	l.mu.Lock()
-	l.acker, l.finisher, l.lag = acker, finisher, lag
+	l.acker, l.finisher, l.lag, l.measure = acker, finisher, lag, measure
 	l.isOpen = true
 	l.mu.Unlock()
 	if e.finished.Load() {
@@ -273,10 +274,13 @@ func (l *lane[In, Out]) pauseStage(ctx context.Context, b *retry.Backoff, record
 
 // close closes what open opened. Everything in flight has come to its end before.
 func (l *lane[In, Out]) close() {
+	if l.is(&l.isOpen) {
+		l.tellProgress()
+	}
 	l.saving.lock() // no Ack runs beside or after Close
 	l.mu.Lock()
 	l.isOpen = false
-	l.acker, l.finisher, l.lag = nil, nil, nil
+	l.acker, l.finisher, l.lag, l.measure = nil, nil, nil, nil
 	l.mu.Unlock()
 	l.saving.unlock()
 	if l.work != nil {

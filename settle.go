@@ -436,10 +436,7 @@ func (e *engine[In, Out]) tickLanes() {
 			}
 			w.release()
 		}
-		if f := e.obs.Progress; f != nil {
-			s := l.snapshot()
-			f(ProgressInfo{Pipeline: e.cfg.name, Split: s.Split, Lag: s.Lag, InFlightBatches: s.InFlightBatches})
-		}
+		l.tellProgress()
 	}
 }
 

@@ -57,6 +57,7 @@ type LaneStats struct {
 	Settled         int64    // records settled since the lane was first opened in this Run
 	InFlightBatches int
 	Lag             Lag
+	Progress        Progress
 }
 
 func (c *ErrorCounts) add(class retry.Class, n int64) {

@@ -209,6 +209,16 @@ func (r *labReader) Lag() weaver.Lag {
 	return weaver.Lag{Records: int64(len(r.s.records) - r.next), Bytes: -1, Time: -1}
 }
 
+func (r *labReader) Progress() weaver.Progress {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	p := weaver.Progress{Records: int64(r.next), TotalRecords: int64(len(r.s.records)), Bytes: -1, TotalBytes: -1}
+	if r.s.bug == "progress stands still" {
+		p.Records = 0
+	}
+	return p
+}
+
 func (r *labReader) Close() error {
 	r.s.mu.Lock()
 	defer r.s.mu.Unlock()
@@ -241,6 +251,7 @@ func TestSourceSuiteFindsBugs(t *testing.T) {
 		"ignores ctx":              "cancel",
 		"finish drops":             "finish",
 		"lag unknown is 0":         "lag",
+		"progress stands still":    "progress",
 		"close without Read fails": "close",
 		"readers share":            "independent",
 		"leaks":                    "leak",

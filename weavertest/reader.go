@@ -188,6 +188,15 @@ func (r *reader[T]) Lag() weaver.Lag {
 	return lag
 }
 
+// Progress is how many records this reader has added, of those there are.
+func (r *reader[T]) Progress() weaver.Progress {
+	r.source.mu.Lock()
+	defer r.source.mu.Unlock()
+	p := weaver.UnknownProgress
+	p.Records, p.TotalRecords = int64(r.next), int64(len(r.split.records))
+	return p
+}
+
 // Close ends the reader.
 func (r *reader[T]) Close() error {
 	s := r.source

@@ -216,6 +216,26 @@ func (r *sourceRun[T]) ruleLag(ctx context.Context) error {
 	})
 }
 
+func (r *sourceRun[T]) ruleProgress(ctx context.Context) error {
+	return r.with(ctx, nil, func(rd weaver.Reader[T]) error {
+		m, ok := weaver.As[weaver.ProgressReporter](rd)
+		if !ok {
+			return nil
+		}
+		if p := m.Progress(); p.TotalRecords == 0 || p.TotalBytes == 0 {
+			return fmt.Errorf("before the first Read the progress is %+v, want how much there is, or a negative number if it isn't known", p)
+		}
+		if _, _, err := r.drain(ctx, rd, 0, len(r.Want[r.main])); err != nil {
+			return err
+		}
+		p := m.Progress()
+		if p.Records >= 0 && p.Records < int64(len(r.Want[r.main])) || p.TotalRecords > p.Records || p.TotalBytes > p.Bytes {
+			return fmt.Errorf("behind the last of %d records the progress is %+v", len(r.Want[r.main]), p)
+		}
+		return nil
+	})
+}
+
 func (r *sourceRun[T]) ruleClose(ctx context.Context) error {
 	return r.withSplits(ctx, func(splits map[string]weaver.Split) error {
 		err := r.read(ctx, splits[r.main], nil, func(weaver.Reader[T]) error { return nil })

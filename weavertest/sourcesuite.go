@@ -75,6 +75,7 @@ func TestSource[T any](ctx context.Context, c SourceCase[T]) error {
 			{"ack", (*sourceRun[T]).ruleAck},
 			{"finish", (*sourceRun[T]).ruleFinish},
 			{"lag", (*sourceRun[T]).ruleLag},
+			{"progress", (*sourceRun[T]).ruleProgress},
 			{"close", (*sourceRun[T]).ruleClose},
 			{"independent", (*sourceRun[T]).ruleIndependent},
 		},

@@ -21,15 +21,27 @@ type reader[T any] struct {
 	done    bool   // the last file has been read to its end
 	encoded []byte // of the position returned last
 
-	later  int64        // sizes of the files behind the current one
-	behind atomic.Int64 // bytes of these that are not read
+	total  atomic.Int64 // sizes of all files
+	later  int64        // and of those behind the current one
+	behind atomic.Int64 // bytes that are not read
 }
 
-var _ weaver.LagReporter = (*reader[int])(nil)
+var (
+	_ weaver.LagReporter      = (*reader[int])(nil)
+	_ weaver.ProgressReporter = (*reader[int])(nil)
+)
 
 // Lag implements weaver.LagReporter: what the files held when they were found and was not read. How many records that is nobody knows.
 func (r *reader[T]) Lag() weaver.Lag {
 	return weaver.Lag{Records: -1, Bytes: r.behind.Load(), Time: -1}
+}
+
+// Progress implements weaver.ProgressReporter: how many bytes are read of those that the files had when they were found.
+func (r *reader[T]) Progress() weaver.Progress {
+	p := weaver.UnknownProgress
+	p.TotalBytes = r.total.Load()
+	p.Bytes = max(p.TotalBytes-r.behind.Load(), 0)
+	return p
 }
 
 // start opens the file that a position is about, or the first one.
@@ -49,8 +61,11 @@ func (r *reader[T]) start(ctx context.Context, at weaver.Lane) error {
 	if at.Position != nil {
 		i, there = slices.BinarySearchFunc(r.files, p.name, func(f found, name string) int { return strings.Compare(f.name, name) })
 	}
-	for _, f := range r.files[i:] {
-		r.later += f.size
+	for k, f := range r.files {
+		r.total.Add(f.size)
+		if k >= i {
+			r.later += f.size
+		}
 	}
 	r.next = i
 	switch {

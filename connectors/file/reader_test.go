@@ -374,7 +374,7 @@ func TestOpenErrors(t *testing.T) {
 	require.Equal(t, retry.ClassUnmarked, retry.ClassOf(err))
 }
 
-func TestLag(t *testing.T) {
+func TestLagAndProgress(t *testing.T) {
 	t.Parallel()
 	f := on(Lines("in"), newDisk(t, map[string]string{"in": "aa\nbb\ncc\n"}))
 	r, err := f.OpenReader(t.Context(), weaver.Lane{})
@@ -383,12 +383,15 @@ func TestLag(t *testing.T) {
 	lag, ok := weaver.As[weaver.LagReporter](r)
 	require.True(t, ok)
 	require.Equal(t, int64(9), lag.Lag().Bytes)
+	progress, ok := weaver.As[weaver.ProgressReporter](r)
+	require.True(t, ok)
 	b := weaver.NewBatch[[]byte](1, 0)
 	for _, want := range []int64{6, 3, 0} {
 		b.Reset()
 		_, err := r.Read(t.Context(), b)
 		require.NoError(t, err)
 		require.Equal(t, weaver.Lag{Records: -1, Bytes: want, Time: -1}, lag.Lag())
+		require.Equal(t, weaver.Progress{Records: -1, TotalRecords: -1, Bytes: 9 - want, TotalBytes: 9}, progress.Progress())
 	}
 }
 
