@@ -27,14 +27,14 @@ func TestNoAckPastAHole(t *testing.T) {
 		source := &ints{n: 1000, step: 10, acks: true, endless: true, key: func(i int) []byte { return mod(10)(i / 10) }} // a batch a key
 		until := time.Now().Add(time.Minute)
 		source.onAck = func(n int) error {
-			if n > 50 && time.Now().Before(until) {
-				t.Errorf("%d is acknowledged while record 53 is not written", n)
+			if n > 450 && time.Now().Before(until) {
+				t.Errorf("%d is acknowledged while record 453 is not written", n)
 			}
 			return nil
 		}
 		sink := &sunk[int]{write: func(_ context.Context, _ int, b *weaver.Batch[int]) error {
 			for i := range b.Records {
-				if b.Records[i].Value == 53 && time.Now().Before(until) {
+				if b.Records[i].Value == 453 && time.Now().Before(until) {
 					return errOut
 				}
 			}
