@@ -78,9 +78,6 @@ func TestPlanSpreadsKills(t *testing.T) {
 	require.Equal(t, 8, report.Counted())
 	require.Equal(t, len(kills)+1+report.Again, report.Lives)
 	require.Contains(t, report.String(), "8 kills at ")
-	if report.Again > 0 {
-		t.Skip("the machine is too busy for a look at how kills are spread")
-	}
 	last, halves := int64(0), [2]int{}
 	for _, k := range kills {
 		if !k.Counts {
@@ -91,8 +88,10 @@ func TestPlanSpreadsKills(t *testing.T) {
 		last = k.Progress
 		halves[2*last/(total+1)]++
 	}
-	require.NotZero(t, halves[0], report)
-	require.NotZero(t, halves[1], report)
+	if report.Again == 0 { // on a machine that is too busy they may all be late
+		require.NotZero(t, halves[0], report)
+		require.NotZero(t, halves[1], report)
+	}
 	at, err := lastNumber(child.Dir)()
 	require.NoError(t, err)
 	require.EqualValues(t, total, at)
