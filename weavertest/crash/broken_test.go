@@ -1,6 +1,7 @@
 package crash_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io/fs"
@@ -30,8 +31,9 @@ func (w *hastyWriter) Write(_ context.Context, b *weaver.Batch[measured]) (err e
 	if w.buf, err = appendLines(w.buf, b); err != nil || len(w.buf) < 32<<10 {
 		return err
 	}
-	_, err = w.file.Write(w.buf)
-	w.buf = w.buf[:0]
+	n := bytes.IndexByte(w.buf[8<<10:], '\n') + (8<<10 + 1) // the rest is always behind
+	_, err = w.file.Write(w.buf[:n])
+	w.buf = w.buf[:copy(w.buf, w.buf[n:])]
 	return err
 }
 
