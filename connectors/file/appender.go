@@ -39,7 +39,7 @@ func (f *File[T]) share(ctx context.Context, w *writer[T]) (*appender, error) {
 
 // openShared opens the file to be appended to.
 func (f *File[T]) openShared(ctx context.Context, w *writer[T], anew bool) (_ *appender, err error) {
-	t, err := openTail(f.fsys, f.path, or(f.Perm, defaultPerm))
+	t, err := f.openTail(w.stored)
 	if err != nil {
 		return nil, err
 	}
@@ -66,18 +66,22 @@ func (f *File[T]) openShared(ctx context.Context, w *writer[T], anew bool) (_ *a
 			return nil, err
 		}
 	}
+	known, err := t.untorn(ctx)
+	if err != nil {
+		return nil, err
+	}
 	t.synced = t.size
 	if t.size > 0 {
 		if err := t.begins(w.header); err != nil {
 			return nil, err
 		}
-		return &appender{tail: t}, t.mend(w.encoder)
+		return &appender{tail: t}, t.mend(w.encoder, known)
 	}
 	if err := f.syncFolder(); err != nil {
 		return nil, err
 	}
 	if len(w.header) > 0 { // at once, so that no row is ever behind a header that is not all there
-		if err := errors.Join(t.write(w.header), t.sync()); err != nil {
+		if err := errors.Join(t.packed(w.header, t.write), t.sync()); err != nil {
 			return nil, err
 		}
 	}
@@ -87,7 +91,7 @@ func (f *File[T]) openShared(ctx context.Context, w *writer[T], anew bool) (_ *a
 // notKept sees to it that no pipeline keeps a checkpoint in the file: its next run would cut off what is appended here.
 func (f *File[T]) notKept(anew bool) error {
 	path := f.path + sidecarSuffix
-	_, err := f.fsys.Stat(path)
+	_, err := f.disk().Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
@@ -96,14 +100,14 @@ func (f *File[T]) notKept(anew bool) error {
 	case !anew:
 		return retry.Fatal(fmt.Errorf("%s keeps the checkpoint of a pipeline that writes %s, which would cut off what is appended here: give this one a path of its own", path, f.path))
 	}
-	if err := f.fsys.Remove(path); err != nil {
+	if err := f.disk().Remove(path); err != nil {
 		return err
 	}
 	return f.syncFolder()
 }
 
 // syncFolder makes durable that the file is there, or that its sidecar isn't.
-func (f *File[T]) syncFolder() error { return f.fsys.SyncDir(filepath.Dir(f.path)) }
+func (f *File[T]) syncFolder() error { return f.disk().SyncDir(filepath.Dir(f.path)) }
 
 // write appends p.
 func (a *appender) write(p []byte) error {
@@ -142,7 +146,7 @@ func (f *File[T]) release() error {
 	}
 	a := s.shared
 	s.shared = nil
-	return errors.Join(a.undo(), a.file.Close())
+	return errors.Join(a.undo(), a.complete(), a.file.Close())
 }
 
 // undo cuts away what was not flushed, unless another program has appended to it.

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 
 	"github.com/jszwec/csvutil"
@@ -235,4 +236,105 @@ func BenchmarkWriteNDJSON(b *testing.B) {
 		}
 		perRecord(b, 512*batches)
 	})
+}
+
+// A file copied through a pipeline, against the loop that somebody writes by hand for it.
+func BenchmarkCopyLines(b *testing.B) {
+	path := benchFile(b, "lines", jsonLine, "")
+	out := filepath.Join(b.TempDir(), "out")
+	b.Run("hand", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			in, err := os.Open(path)
+			if err != nil {
+				b.Fatal(err)
+			}
+			f, err := os.Create(out)
+			if err != nil {
+				b.Fatal(err)
+			}
+			w := bufio.NewWriterSize(f, defaultBufferBytes)
+			sc := bufio.NewScanner(in)
+			sc.Buffer(make([]byte, readBytes), 1<<20)
+			for sc.Scan() {
+				if _, err := w.Write(sc.Bytes()); err != nil {
+					b.Fatal(err)
+				}
+				if err := w.WriteByte('\n'); err != nil {
+					b.Fatal(err)
+				}
+			}
+			if err := errors.Join(sc.Err(), w.Flush(), f.Close(), in.Close()); err != nil {
+				b.Fatal(err)
+			}
+		}
+		perRecord(b, benchRecords)
+	})
+	b.Run("weaver", func(b *testing.B) { benchCopy(b, func() weaver.Sink[[]byte] { return to(Lines(stdio), create(b, out)) }, Lines(path)) })
+}
+
+func BenchmarkCSVToNDJSON(b *testing.B) {
+	path := benchFile(b, "orders.csv", csvLine, "id,customer,country,price,quantity\n")
+	out := filepath.Join(b.TempDir(), "out")
+	b.Run("hand", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			in, err := os.Open(path)
+			if err != nil {
+				b.Fatal(err)
+			}
+			f := create(b, out)
+			w := bufio.NewWriterSize(f, defaultBufferBytes)
+			enc := json.NewEncoder(w)
+			cr := csv.NewReader(bufio.NewReaderSize(in, readBytes))
+			cr.ReuseRecord = true
+			_, err = cr.Read()
+			for err == nil {
+				var row []string
+				if row, err = cr.Read(); err != nil {
+					break
+				}
+				o := benchOrder{Customer: row[1], Country: row[2]}
+				var errs [3]error
+				o.ID, errs[0] = strconv.ParseInt(row[0], 10, 64)
+				o.Price, errs[1] = strconv.ParseFloat(row[3], 64)
+				o.Quantity, errs[2] = strconv.Atoi(row[4])
+				if err = errors.Join(errs[:]...); err == nil {
+					err = enc.Encode(&o)
+				}
+			}
+			if !errors.Is(err, io.EOF) {
+				b.Fatal(err)
+			}
+			if err := errors.Join(w.Flush(), f.Close(), in.Close()); err != nil {
+				b.Fatal(err)
+			}
+		}
+		perRecord(b, benchRecords)
+	})
+	b.Run("weaver", func(b *testing.B) {
+		benchCopy(b, func() weaver.Sink[benchOrder] { return to(NDJSON[benchOrder](stdio), create(b, out)) }, CSV[benchOrder](path))
+	})
+}
+
+func create(b *testing.B, path string) *os.File {
+	b.Helper()
+	f, err := os.Create(path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return f
+}
+
+// benchCopy writes what doesn't wait for a disk, as the loops do.
+func benchCopy[T any](b *testing.B, sink func() weaver.Sink[T], src weaver.Source[T]) {
+	b.Helper()
+	b.ReportAllocs()
+	for b.Loop() {
+		p := weaver.Copy(src, sink())
+		if err := p.Run(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	perRecord(b, benchRecords)
 }

@@ -31,6 +31,8 @@ func rowOf(i int) row {
 
 func lineOf(i int) []byte { return fmt.Appendf(nil, "line %d", i) }
 
+func wordOf(i int) []byte { return fmt.Appendf(nil, "%04d", i) }
+
 func wanted[T any](n int, value func(int) T) []weaver.Record[T] {
 	var all []weaver.Record[T]
 	for i := range n {
@@ -42,20 +44,27 @@ func wanted[T any](n int, value func(int) T) []weaver.Record[T] {
 func TestSourceContract(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	var csv, ndjson, lines strings.Builder
+	var csv, ndjson, lines, array, fixed, prefixed strings.Builder
 	csv.WriteString("x,id,text\n")
 	for i := range 20 {
 		r := rowOf(i)
 		fmt.Fprintf(&csv, "%v,%d,\"%s\"\n", r.X, r.ID, strings.ReplaceAll(r.Text, `"`, `""`))
 		fmt.Fprintf(&ndjson, "{\"id\":%d,\"text\":%q,\"x\":%v}\r\n", r.ID, r.Text, r.X)
 		fmt.Fprintf(&lines, "%s\n", lineOf(i))
+		fmt.Fprintf(&array, "%c{\"id\":%d,\"text\":%q,\"x\":%v}\n", "[,"[min(i, 1)], r.ID, r.Text, r.X)
+		fixed.Write(wordOf(i))
+		prefixed.WriteString("\x04" + string(wordOf(i)))
 	}
-	for name, data := range map[string]string{"csv": csv.String(), "ndjson": ndjson.String(), "lines": lines.String(), "a.txt": "line 0\nline 1\n", "b.txt": "line 2"} {
+	array.WriteString("]\n")
+	for name, data := range map[string]string{"csv": csv.String(), "ndjson": ndjson.String(), "lines": lines.String(), "array": array.String(), "fixed": fixed.String(), "prefixed": prefixed.String(), "a.txt": "line 0\nline 1\n", "b.txt": "line 2"} {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(data), 0o600))
 	}
 	sourceContract(t, "CSV", map[string][]weaver.Record[row]{"": wanted(20, rowOf)}, func() weaver.Source[row] { return file.CSV[row](filepath.Join(dir, "csv")) })
 	sourceContract(t, "NDJSON", map[string][]weaver.Record[row]{"": wanted(20, rowOf)}, func() weaver.Source[row] { return file.NDJSON[row](filepath.Join(dir, "ndjson")) })
 	sourceContract(t, "Lines", map[string][]weaver.Record[[]byte]{"": wanted(20, lineOf)}, func() weaver.Source[[]byte] { return file.Lines(filepath.Join(dir, "lines")) })
+	sourceContract(t, "JSONArray", map[string][]weaver.Record[row]{"": wanted(20, rowOf)}, func() weaver.Source[row] { return file.JSONArray[row](filepath.Join(dir, "array")) })
+	sourceContract(t, "Fixed", map[string][]weaver.Record[[]byte]{"": wanted(20, wordOf)}, func() weaver.Source[[]byte] { return file.Fixed[[]byte](filepath.Join(dir, "fixed"), 4) })
+	sourceContract(t, "Prefixed", map[string][]weaver.Record[[]byte]{"": wanted(20, wordOf)}, func() weaver.Source[[]byte] { return file.Prefixed[[]byte](filepath.Join(dir, "prefixed"), file.Uvarint) })
 	sourceContract(t, "pattern", map[string][]weaver.Record[[]byte]{"": wanted(3, lineOf)}, func() weaver.Source[[]byte] { return file.Lines(filepath.Join(dir, "*.txt")) })
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "a.txt"), []byte("line 0\nline 1\nline 2"), 0o600))
 	sourceContract(t, "Parallel", map[string][]weaver.Record[[]byte]{
@@ -82,6 +91,10 @@ func TestSinkContract(t *testing.T) {
 	sinkContract(t, "CSV", file.CSV[row], rowOf, nil)
 	sinkContract(t, "NDJSON", file.NDJSON[row], rowOf, nan)
 	sinkContract(t, "Lines", file.Lines, lineOf, func() weaver.Record[[]byte] { return weaver.Record[[]byte]{Value: []byte("a\nb")} })
+	fixed := func(path string) *file.File[[]byte] { return file.Fixed[[]byte](path, 4) }
+	sinkContract(t, "Fixed", fixed, wordOf, func() weaver.Record[[]byte] { return weaver.Record[[]byte]{Value: []byte("abc")} })
+	prefixed := func(path string) *file.File[[]byte] { return file.Prefixed[[]byte](path, file.Uint16LE) }
+	sinkContract(t, "Prefixed", prefixed, wordOf, func() weaver.Record[[]byte] { return weaver.Record[[]byte]{Value: make([]byte, 1<<16)} })
 }
 
 func sinkContract[T any](t *testing.T, name string, open func(string) *file.File[T], value func(int) T, poison func() weaver.Record[T]) {

@@ -69,6 +69,7 @@ type rowDecoder[T any] struct {
 	fields []string // names of T's, in order
 	row    []string // the current one, for Read
 	dec    *csvutil.Decoder
+	plain  plainRow // nil: dec does it all
 	width  int
 }
 
@@ -109,6 +110,7 @@ func (d *rowDecoder[T]) begin(header []byte) error {
 	}
 	var err error
 	d.width = len(columns)
+	d.plain = planRow(reflect.TypeFor[T](), columns)
 	d.dec, err = csvutil.NewDecoder(d, columns...)
 	return err
 }
@@ -129,7 +131,20 @@ func (d *rowDecoder[T]) decode(b *weaver.Batch[T], body []byte, v *T) error {
 		return wrongWidth(len(d.row), d.width)
 	}
 	b.Weigh(len(body))
-	err := d.dec.Decode(v)
+	if d.plain != nil {
+		if d.plain.decode(d.row, reflect.ValueOf(v).Elem()) {
+			return nil
+		}
+		var zero T
+		*v = zero
+	}
+	if err := d.dec.Decode(v); err != nil {
+		return rowError(err)
+	}
+	return nil
+}
+
+func rowError(err error) error {
 	var unsupported *csvutil.UnsupportedTypeError
 	if errors.As(err, &unsupported) { // of a field: no row can ever be decoded
 		return retry.Fatal(err)

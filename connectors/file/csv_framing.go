@@ -17,74 +17,160 @@ var (
 	errQuoteUnclosed = errors.New(`a quotation mark is not closed`)
 )
 
-func (r rowFraming) next(data []byte, eof bool) (frame, bool) {
-	f, ok := lineFraming{}.next(data, eof)
+// What a scan's phase means to rowFraming.
+const (
+	rowPlain  uint8 = iota // no quotation mark was seen
+	rowQuoted              // it has quotation marks
+	rowBad                 // it is given up, and what is looked for is the end of the line it begins on
+)
+
+func (r rowFraming) next(data []byte, eof bool, s *scan) (frame, bool) {
+	if s.phase == rowPlain { // most rows
+		end := len(data)
+		n := bytes.IndexByte(data[s.at:], '\n')
+		if n >= 0 {
+			end = s.at + n
+		}
+		switch {
+		case bytes.IndexByte(data[s.at:end], '"') >= 0:
+			*s = scan{first: s.first, phase: rowQuoted}
+		case n < 0 && (!eof || end == 0):
+			s.at = end
+			return frame{}, false
+		case n < 0:
+			return noReturns(data, endOfLine(data, end, 0), s), true
+		default:
+			f := endOfLine(data, end+1, 1)
+			f.blank = f.body == 0
+			return f, true
+		}
+	}
+	if s.phase == rowQuoted {
+		f, err := r.quoted(data, eof, s)
+		switch {
+		case err == nil:
+			return noReturns(data, f, s), true
+		case err == errMore: //nolint:errorlint // made here
+			return frame{}, false
+		}
+		*s = scan{first: s.first, phase: rowBad, bad: err}
+	}
+	f, ok := line(data, eof, s)
 	if !ok {
 		return frame{}, false
 	}
-	if bytes.IndexByte(data[:f.body], '"') < 0 { // most rows
-		f.blank = f.body == 0
-		return f, true
+	f.bad = s.bad
+	return noReturns(data, f, s), true
+}
+
+// noReturns gives up a file that is one row, f, with carriage returns where line ends should be.
+func noReturns(data []byte, f frame, s *scan) frame {
+	f.blank = f.body == 0
+	if !s.first || f.lines > 0 {
+		return f
 	}
-	row, err := r.quoted(data, eof)
-	switch {
-	case err == errMore: //nolint:errorlint // made here
-		return frame{}, false
-	case err != nil:
-		f.bad = err
-		return f, true
+	row := data[:f.body]
+	for i, quoted := 0, false; i < len(row); i++ {
+		switch {
+		case row[i] == '"':
+			quoted = !quoted
+		case row[i] == '\r' && !quoted:
+			f.bad, f.rest = errCarriageReturns, true
+			return f
+		}
 	}
-	return row, true
+	return f
 }
 
 // errMore says that the end of the row is not in data.
 var errMore = errors.New("more")
 
-// quoted finds the end of a row that has quotation marks.
-func (r rowFraming) quoted(data []byte, eof bool) (frame, error) {
-	i, lines := 0, 0
+// quoted finds the end of a row that has quotation marks. Of s, quoted says that at lies within quotation marks, and depth that it lies within a field without.
+func (r rowFraming) quoted(data []byte, eof bool, s *scan) (frame, error) {
 	for {
-		if i == len(data) || data[i] != '"' {
-			end := i + fieldEnd(data[i:], r.comma)
-			if bytes.IndexByte(data[i:end], '"') >= 0 {
-				return frame{}, errBareQuote
-			}
-			i = end
-			switch {
-			case i == len(data) && !eof:
-				return frame{}, errMore
-			case i == len(data):
-				return endOfRow(data, i, lines), nil
-			case data[i] == '\n':
-				return endOfRow(data, i+1, lines+1), nil
-			}
-			i++
-			continue
+		var end bool
+		var err error
+		if s.quoted {
+			end, err = r.inMarks(data, eof, s)
+		} else {
+			end, err = r.noMarks(data, eof, s)
 		}
-		n, err := quotedField(data[i:], eof)
 		if err != nil {
 			return frame{}, err
 		}
-		lines += bytes.Count(data[i:i+n], []byte("\n"))
-		i += n
-		switch rest := data[i:]; {
-		case len(rest) == 0:
-			return endOfRow(data, i, lines), nil
-		case rest[0] == r.comma:
-			i++
-		case rest[0] == '\n':
-			return endOfRow(data, i+1, lines+1), nil
-		case rest[0] == '\r' && len(rest) == 1 && !eof:
-			return frame{}, errMore
-		case rest[0] == '\r' && len(rest) == 1:
-			return endOfRow(data, i+1, lines), nil
-		case rest[0] == '\r' && rest[1] == '\n':
-			return endOfRow(data, i+2, lines+1), nil
-		default:
-			return frame{}, errQuoteTail
+		if end {
+			return endOfLine(data, s.at, s.lines), nil
 		}
 	}
 }
+
+// inMarks goes on to the end of a field in quotation marks, and past what follows it. It reports whether that is the end of the row.
+func (r rowFraming) inMarks(data []byte, eof bool, s *scan) (end bool, err error) {
+	for {
+		n := bytes.IndexByte(data[s.at:], '"')
+		if n < 0 {
+			n = len(data) - s.at
+		}
+		s.lines += bytes.Count(data[s.at:s.at+n], lineFeed)
+		s.at += n
+		rest := data[s.at:] // the mark and what comes behind it
+		switch {
+		case len(rest) == 0 && eof:
+			return false, errQuoteUnclosed
+		case !eof && (len(rest) < 2 || rest[1] == '\r' && len(rest) < 3):
+			return false, errMore
+		case len(rest) == 1, rest[1] == '\r' && len(rest) == 2:
+			s.at = len(data)
+			return true, nil
+		case rest[1] == '"': // two of them are one inside the field
+			s.at += 2
+			continue
+		case rest[1] == r.comma:
+			s.at += 2
+			s.quoted = false
+			return false, nil
+		case rest[1] == '\n':
+			s.at, s.lines = s.at+2, s.lines+1
+			return true, nil
+		case rest[1] == '\r' && rest[2] == '\n':
+			s.at, s.lines = s.at+3, s.lines+1
+			return true, nil
+		}
+		return false, errQuoteTail
+	}
+}
+
+// noMarks goes on to the end of a field without quotation marks, or past the mark with which one begins. It reports whether that is the end of the row.
+func (r rowFraming) noMarks(data []byte, eof bool, s *scan) (end bool, err error) {
+	rest := data[s.at:]
+	if s.depth == 0 && len(rest) > 0 && rest[0] == '"' {
+		s.at++
+		s.quoted = true
+		return false, nil
+	}
+	n := fieldEnd(rest, r.comma)
+	if bytes.IndexByte(rest[:n], '"') >= 0 {
+		return false, errBareQuote
+	}
+	s.at += n
+	if n > 0 {
+		s.depth = 1
+	}
+	switch {
+	case n == len(rest) && !eof:
+		return false, errMore
+	case n == len(rest):
+		return true, nil
+	case rest[n] == '\n':
+		s.at, s.lines = s.at+1, s.lines+1
+		return true, nil
+	}
+	s.at++
+	s.depth = 0
+	return false, nil
+}
+
+var lineFeed = []byte("\n")
 
 // fieldEnd returns where the field without quotation marks ends with which data begins: at a comma, a line end or the end of data.
 func fieldEnd(data []byte, comma byte) int {
@@ -94,35 +180,4 @@ func fieldEnd(data []byte, comma byte) int {
 		}
 	}
 	return len(data)
-}
-
-// quotedField returns the length of the field in quotation marks with which data begins.
-func quotedField(data []byte, eof bool) (int, error) {
-	for i := 1; ; i++ {
-		n := bytes.IndexByte(data[i:], '"')
-		switch {
-		case n < 0 && eof:
-			return 0, errQuoteUnclosed
-		case n < 0:
-			return 0, errMore
-		}
-		i += n + 1
-		if i == len(data) && !eof {
-			return 0, errMore // two of them are one inside the field
-		}
-		if i == len(data) || data[i] != '"' {
-			return i, nil
-		}
-	}
-}
-
-func endOfRow(data []byte, size, lines int) frame {
-	f := frame{size: size, body: size, lines: lines}
-	if f.body > 0 && data[f.body-1] == '\n' {
-		f.body--
-	}
-	if f.body > 0 && data[f.body-1] == '\r' {
-		f.body--
-	}
-	return f
 }

@@ -3,6 +3,10 @@
 //	file.CSV[Order]("orders.csv")            // a source and a sink of Orders
 //	file.NDJSON[Invoice]("invoices.ndjson")  // with json.Codec, or your own
 //	file.Lines("access.log")                 // of []byte
+//	file.JSONArray[Invoice]("invoices.json") // one array, read element by element; it can't be written
+//	file.Fixed[[]byte]("ticks.bin", 24)      // records of so many bytes, or of any type with a codec
+//	file.Prefixed[Event]("events.pb", file.Uvarint)
+//	file.Lines("-")                          // standard input and output
 //
 // # Reading
 //
@@ -19,7 +23,51 @@
 // line it begins on, and the next line is taken for a row. So a mark that is never closed doesn't take the rest of the file with it; lines in the middle
 // of such a row are mostly rejected for their number of fields.
 //
-// Reading has the guarantees of the sink. Key and Time of records are empty, and Seq is the line.
+// Where nothing behind a mistake can be found, the rest of the file is rejected as one record, and reading goes on with the next file: a JSON array without a comma,
+// a length in front of a record that is too large, a file that ends within a record. The position stays before what was rejected: a file that is completed later is
+// read on from there. So are files rejected that have carriage returns for line ends and no line feed at all, and text in UTF-16 or UTF-32; with a header of CSV
+// that is an error, as a wrong header is. Other bytes that are no UTF-8, and NUL, are a line's or a field's as any others, and are kept; in JSON they are rejected. A file
+// that is cut while it is read is an error; one that is replaced or removed meanwhile is read to its end.
+//
+// Reading has the guarantees of the sink. Key and Time of records are empty, and Seq is the line; or the number of the record from 1 on, for JSONArray, Fixed and Prefixed.
+//
+// # Standard input and output
+//
+// The path "-" is standard input for a source, and standard output for a sink.
+//
+// Standard input is a weaver.Queue: what was read and not yet written is kept in memory, so that nothing is lost if the sink fails for a while, and bounded as what is in
+// flight is. Another process can't read it again, so no position of it is ever stored, a pipeline can't be exactly-once, and a stage can't keep state. It is
+// unpacked as files are. Read returns what there is, and ends when the pipeline stops; one read of the operating system may stay under way until something comes or
+// standard input is closed, and what it brings is there for the next Run of the same File.
+//
+// Standard output is at-least-once, and gets each batch at once. A record is never torn: what a failed write has begun is ended by the next one. If the program that
+// reads it ends, that is an error, or the end of the process, as the Go runtime does by default (see os/signal). A write waits as long as nobody reads.
+//
+// # Following
+//
+// With Follow a source doesn't end. It goes on with what is appended to its files, and with new files that match, until the pipeline is stopped, or told to finish with
+// what is there:
+//
+//	logs := file.Lines("/var/log/app/*.log")
+//	logs.Follow = true
+//
+// Each path is a split of its own, and stays it when files are rotated below it: renamed (app.log becomes app.log.1, and there is a new app.log), or copied and cut to
+// nothing; any number of times, also between two looks and while the pipeline is down. The file that is open is read to its end, and as long as somebody goes on
+// writing to it; then the next younger one, up to the one at the path. So order is kept. Files that are named otherwise than app.log.1, app.log-20261123.gz or
+// app.log.old are found with Rotated. When a path is followed for the first time, what was rotated before is not read.
+//
+// A file is told from others by how its content begins, by its inode where the file system has them, and by what lies right before the place up to which it was
+// read. What was lost because a file was deleted or cut before it was read is told by a warning to Lane.Log, never silently. What can't be known: what was written
+// between the last look and the cut if there is no copy; whether a file was cut and filled again with the same bytes; and where there are no inodes, which is which of
+// files that begin alike in their first 64 bytes. A writer that doesn't append (O_APPEND) and whose file is cut leaves a hole of zero bytes, which is read.
+//
+// Half a line is no record until its end comes, however long that takes; unless the file is rotated away or finished (FinishedAfter). A line is read some milliseconds
+// after it was written, and 25 ms later at most where the system doesn't tell of changes, on a network drive for instance; or up to 250 ms, if nothing came for half a minute.
+//
+// With Buckets the files are hashed to so many splits, each of which reads its files in turn. Positions then have some 40 bytes for each file that is there; a file that was
+// renamed is recognised if it stays in its bucket, which it does where rotation adds something behind an extension.
+//
+// Finished moves or deletes files of which everything is durable, with Follow or without. A path that is gone and was read to its end is no lane any more; it may come back.
 //
 // # Writing
 //
@@ -37,7 +85,7 @@
 // all the same before each change, but a writer that stands still between the look and the change isn't stopped.
 //
 // Where the engine keeps no checkpoint in it, for dead letters and inside weaver.Tee, a file is an at-least-once sink: it is appended to, durable after each flush, and
-// what a crash left of a last record is ended, so that the next one is not part of it. All writers of one File share it; others are kept out by a lock as
+// what a crash left of a last record is ended, so that the next one is not part of it, or, of Fixed and Prefixed, cut off. All writers of one File share it; others are kept out by a lock as
 // long as it is open.
 //
 // A Delete can't be written: a line has no way to say it.

@@ -13,14 +13,18 @@ import (
 // RecordError says which record of a file could not be read, and why.
 type RecordError struct {
 	Path    string
-	Line    int64  // on which the record begins, the first is 1
+	Line    int64  // on which the record begins, the first is 1; 0 where records are no lines
+	Record  int64  // which one it is, the first is 1, where records are no lines: JSONArray, Fixed, Prefixed
 	Offset  int64  // at which it begins, in bytes
 	Excerpt string // how it begins, quoted, 128 bytes at most
 	Err     error
 }
 
-// Error is one line: path:line (byte offset): why: excerpt.
+// Error is one line: path:line (byte offset): why: excerpt; or path: record number and so on.
 func (e *RecordError) Error() string {
+	if e.Line == 0 {
+		return fmt.Sprintf("%s: record %d (byte %d): %v: %s", e.Path, e.Record, e.Offset, e.Err, e.Excerpt)
+	}
 	return fmt.Sprintf("%s:%d (byte %d): %v: %s", e.Path, e.Line, e.Offset, e.Err, e.Excerpt)
 }
 

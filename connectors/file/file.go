@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"strconv"
 	"sync"
+	"time"
 
 	weaver "github.com/bohica-labs/dataweaver"
 	"github.com/bohica-labs/dataweaver/internal/durable"
@@ -13,7 +14,7 @@ import (
 	"github.com/bohica-labs/dataweaver/serde"
 )
 
-// File is a file, or as a source also a pattern that several match: a weaver.Source and a weaver.Sink at once. It is made by CSV, NDJSON and Lines. Set
+// File is a file, or as a source also a pattern that several match: a weaver.Source and a weaver.Sink at once. It is made by CSV, NDJSON, Lines, JSONArray, Fixed and Prefixed. Set
 // fields before it is used; then it is safe for concurrent use.
 //
 // One File may be read by many and written by one pipeline. A path belongs in one File: two Files that write to one path keep each other out as two
@@ -26,6 +27,38 @@ type File[T any] struct {
 	// Buckets, if positive, makes so many splits of the files that the pattern matches: each file falls to one of them by its name, and those of one are read in the
 	// order of their names. It is for very many files, and must stay the same as long as there are positions. Default: see Parallel.
 	Buckets int
+
+	// Follow makes a source that doesn't end: it goes on with what is appended to its files and with new files that match, until the pipeline is stopped or
+	// told to finish. Each path is a split of its own, unless Buckets is set. See Following in the package's comment. Default: a source ends.
+	Follow bool
+
+	// Rotated is a pattern for where the older generations of a followed path are, in the folder of the path unless it is absolute. {name} stands for the last
+	// element of the path, {stem} for that without its extension, {ext} for the extension: "{stem}-*{ext}", "old/{name}.*". Only the last element may have wildcards.
+	// Default: the name itself with something like .1, -20261123, .2026-11-23T10-00.gz or .old behind it.
+	Rotated string
+
+	// From says where a path is begun that is followed for the first time. Default Beginning.
+	From Start
+
+	// Order says in which order the files of a split are read. With ByTime, positions have an entry for each file. Default ByName.
+	Order Order
+
+	// Finished says what becomes of a file that is read to its end, once all that came of it is durable. With Follow, that is one that was rotated away, or
+	// FinishedAfter. A file that has grown or was replaced meanwhile is left alone. Default Leave.
+	Finished Finished
+
+	// MoveTo is the folder that Move moves files to, on the same file system. It is made if it isn't there. No default.
+	MoveTo string
+
+	// FinishedAfter is how long a followed file must not have grown to be finished: what it has of a last line is then a record. Should it grow again, it is
+	// read on. Default 0: a file is finished when it was rotated away.
+	FinishedAfter time.Duration
+
+	// PollEvery is how often a followed pattern is looked up, at most so often that it takes a twentieth of the time. Default 1 s.
+	PollEvery time.Duration
+
+	// MaxOpen is how many followed files are open at the same time. Those that are idle are closed when others need to be opened. Default 512.
+	MaxOpen int
 
 	// FS is where a source finds its files, by paths with slashes as io/fs has them. Resuming within a file needs files that implement io.Seeker. A sink has no use for
 	// it. Default: the operating system's.
@@ -52,7 +85,8 @@ type File[T any] struct {
 	// RefuseUnknown makes it an error if a CSV has a column for which T has no field. Default: the column is ignored.
 	RefuseUnknown bool
 
-	// Codec reads and writes the lines of NDJSON. Default json.Codec of package serde/json.
+	// Codec reads and writes the values of NDJSON, JSONArray, Fixed and Prefixed. Default json.Codec of package serde/json; for Fixed and Prefixed none,
+	// where T is []byte, and it must be set for any other T.
 	Codec serde.Codec[T]
 
 	// IfExists says what becomes of a file that is there already, when a pipeline starts to write. Default Refuse.
@@ -61,8 +95,21 @@ type File[T any] struct {
 	// BufferBytes is how much a writer collects before it calls the operating system. Default 256 KiB.
 	BufferBytes int
 
+	// Compression is how files are stored. A File that is read takes what it finds, whatever this says; see the package's comment for what is written. Default Auto: by the
+	// end of the path.
+	Compression Compression
+
+	// CompressionLevel is how much time is spent on making what is written smaller: 1 to 9 for Gzip, 1 to 22 for Zstd. Default 0: what these hold to be a good
+	// mean.
+	CompressionLevel int
+
+	// Sync is when what is written is made durable against a loss of power. Default SyncCommits.
+	Sync SyncPolicy
+
 	// Perm is for files that are made, before umask. Default 0o644.
 	Perm fs.FileMode
+
+	following following
 
 	path  string
 	kind  kind
@@ -70,6 +117,7 @@ type File[T any] struct {
 	chunk int // that a reader reads at once; 0: readBytes
 
 	mu     sync.Mutex
+	std    standard
 	sink   sinkState[T]
 	format func(*File[T]) (format[T], error)
 }
@@ -107,6 +155,9 @@ const (
 	kindCSV    kind = "CSV"
 	kindNDJSON kind = "NDJSON"
 	kindLines  kind = "Lines"
+	kindArray  kind = "JSONArray"
+	kindFixed  kind = "Fixed"
+	kindPrefix kind = "Prefixed"
 )
 
 // CSV returns a File of comma-separated values (RFC 4180), one row a record. T is a struct, whose fields are matched to the columns that the first row names,
@@ -126,10 +177,32 @@ func Lines(path string) *File[[]byte] {
 	return &File[[]byte]{path: path, kind: kindLines, fsys: durable.OS(), format: newLines}
 }
 
+// JSONArray returns a File of one JSON array (RFC 8259), each element of it a record; Seq counts them from 1. It is read element by element and may be of any length.
+// It can't be written: use NDJSON.
+//
+// An element that isn't JSON, or doesn't fit T, is rejected alone as long as its brackets and quotation marks are closed. Where a comma or the [ or ] of the array is
+// missing, something comes behind that, or an element is longer than MaxRecordBytes, the rest of the file is rejected as one.
+func JSONArray[T any](path string) *File[T] {
+	return &File[T]{path: path, kind: kindArray, fsys: durable.OS(), format: newJSONArray[T]}
+}
+
+// Fixed returns a File of records that have size bytes each; Seq counts them from 1. T is []byte, or anything with field Codec set. What is left at the end of a
+// file and is no whole record is rejected. A value of any other size can't be written.
+func Fixed[T any](path string, size int) *File[T] {
+	return &File[T]{path: path, kind: kindFixed, fsys: durable.OS(), format: func(f *File[T]) (format[T], error) { return newFixed(f, size) }}
+}
+
+// Prefixed returns a File of records with their length, in bytes, before each; Seq counts them from 1. T is []byte, or anything with field Codec set. A length that makes no
+// sense, or is beyond MaxRecordBytes, leaves no way to find the next record: the rest of the file is rejected as one.
+func Prefixed[T any](path string, prefix Prefix) *File[T] {
+	return &File[T]{path: path, kind: kindPrefix, fsys: durable.OS(), format: func(f *File[T]) (format[T], error) { return newPrefixed(f, prefix) }}
+}
+
 var (
 	_ weaver.Source[int] = (*File[int])(nil)
 	_ weaver.Sink[int]   = (*File[int])(nil)
 	_ weaver.Splitter    = (*File[int])(nil)
+	_ weaver.Queue       = (*File[int])(nil)
 	_ fmt.Stringer       = (*File[int])(nil)
 )
 
@@ -142,7 +215,7 @@ const (
 	defaultPerm        = 0o644
 )
 
-func or[N int | fs.FileMode | rune](value, standard N) N {
+func or[N int | fs.FileMode | rune | time.Duration](value, standard N) N {
 	if value == 0 {
 		return standard
 	}
@@ -156,7 +229,7 @@ func (f *File[T]) validate() error {
 		errs = append(errs, fmt.Errorf("field %s is %v: %s", field, value, why))
 	}
 	if f.format == nil {
-		return retry.Fatal(errors.New("file: this File was not made by CSV, NDJSON or Lines"))
+		return retry.Fatal(errors.New("file: this File was not made by a constructor, such as file.CSV"))
 	}
 	if f.path == "" {
 		errs = append(errs, errors.New("the path is empty"))
@@ -170,8 +243,14 @@ func (f *File[T]) validate() error {
 	if f.Buckets < 0 {
 		bad("Buckets", f.Buckets, "must not be negative")
 	}
+	if f.path == stdio && f.FS == nil && (f.Parallel || f.Buckets > 0) {
+		errs = append(errs, errors.New("fields Parallel and Buckets are not for standard input, which is one split"))
+	}
 	if f.Buckets > 0 && f.Parallel {
 		errs = append(errs, errors.New("fields Parallel and Buckets are both set: choose one"))
+	}
+	if err := f.validateFollow(); err != nil {
+		errs = append(errs, err)
 	}
 	if f.IfExists > Overwrite {
 		bad("IfExists", f.IfExists, "no such choice")
@@ -192,8 +271,8 @@ func (f *File[T]) validate() error {
 			}
 		}
 	}
-	if f.kind != kindNDJSON && f.Codec != nil {
-		errs = append(errs, errors.New("field Codec is set, which is for file.NDJSON alone"))
+	if (f.kind == kindCSV || f.kind == kindLines) && f.Codec != nil {
+		errs = append(errs, fmt.Errorf("field Codec is set, which file.%s has no use for", f.kind))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return retry.Fatal(fmt.Errorf("%s: %w", f, err))

@@ -1,6 +1,10 @@
 package file
 
-import weaver "github.com/bohica-labs/dataweaver"
+import (
+	"io"
+
+	weaver "github.com/bohica-labs/dataweaver"
+)
 
 // format is all that differs from one kind of file to another. Positions, resuming, rejecting and durability know nothing of it. It belongs to one reader or
 // one writer.
@@ -8,25 +12,42 @@ type format[T any] struct {
 	framing framing
 	decoder decoder[T]
 	encoder encoder[T]
-	lines   bool // records are lines: a line end behind a record is part of it
+	lines   bool // records are lines: a line end behind a record is part of it, and the next one begins a record, whatever is wrong with this one
+	number  bool // Seq, and errors, say which record of its file it is, and not on which line it begins
 	mark    byte // where lines: a line without it, that doesn't begin with white space, is a record; 0: all such lines are
 	bom     bool // a byte order mark at the beginning is skipped
 }
 
-// framing finds where records begin and end. It keeps nothing from one call to the next, so that any record's begin is a place to resume at.
+// framing finds where records begin and end. It keeps nothing from one record to the next, so that any record's begin is a place to resume at.
 type framing interface {
 	// next returns the first record of data, which begins where a record begins; false if its end is not in data, which it always is at the end of the file
-	// unless there is none.
-	next(data []byte, eof bool) (frame, bool)
+	// unless there is none. It is then called again with the same s and with more data, and looks at none of it twice.
+	next(data []byte, eof bool, s *scan) (frame, bool)
+}
+
+// scan is what a framing knows of the record that data begins with. But for first it is zero where nothing was seen of that yet, and what it means is the
+// framing's own business.
+type scan struct {
+	first  bool // it is the first of its file, a header included
+	at     int  // of data that was looked at
+	body   int  // where in data the value begins; 0: that was not seen yet
+	depth  int
+	lines  int
+	phase  uint8
+	quoted bool
+	ended  bool // there is no other record in the file, whatever else there is
+	bad    error
 }
 
 // frame is one record among others.
 type frame struct {
-	size  int   // with its line end
-	body  int   // without it
-	lines int   // line ends in size
+	lead  int   // what comes before its value: what separates it from the one before, its length
+	body  int   // the value
+	size  int   // all of it, with lead and its line end
+	lines int   // line ends in size; 1 where records are numbered
 	blank bool  // nothing that could be a record
 	bad   error // why this is none; size is then the line it begins on
+	rest  bool  // where bad: what is behind it can't be found. It was seen at lead
 }
 
 // decoder makes values of framed records.
@@ -53,6 +74,13 @@ type mender interface {
 	// mend returns what to append to a file, that isn't empty and ends with last, so that the next record is not part of one before. Quotes counts the
 	// quotation marks in the file.
 	mend(last byte, quotes func() (int64, error)) (string, error)
+}
+
+// cutter is a mender of records that can't be ended, only taken back.
+type cutter interface {
+	mender
+	// whole returns how much of a file of so many bytes is whole records.
+	whole(r io.ReaderAt, size int64) (int64, error)
 }
 
 // headerUse is what the first record of a file is to a decoder.

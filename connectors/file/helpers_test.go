@@ -40,6 +40,8 @@ type item struct {
 	Value string
 	Err   string
 	Raw   string
+
+	Offset int64 // of a reject of a record with a number
 }
 
 // drain reads from a position to the end, in batches of a size, and returns what came and the position after each batch.
@@ -77,6 +79,9 @@ func itemsOf[T any](b *weaver.Batch[T]) []item {
 		var re *RecordError
 		if errors.As(x.Err, &re) {
 			i.Seq, i.Err = re.Line, re.Err.Error()
+			if re.Record > 0 {
+				i.Seq, i.Offset = re.Record, re.Offset
+			}
 		}
 		items = append(items, i)
 	}

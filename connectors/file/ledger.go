@@ -40,7 +40,7 @@ func (l *ledger) restore(ctx context.Context, c claim) (envelope []byte, err err
 	if err := l.measure(); err != nil {
 		return nil, err
 	}
-	next, err := l.standing(c)
+	next, err := l.standing(ctx, c)
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +63,7 @@ func (l *ledger) restore(ctx context.Context, c claim) (envelope []byte, err err
 }
 
 // standing returns what counts, as the sidecar says or, without one, as IfExists does.
-func (l *ledger) standing(c claim) (sidecar, error) {
+func (l *ledger) standing(ctx context.Context, c claim) (sidecar, error) {
 	s, found, err := readSidecar(l.fsys, l.sidecarPath)
 	var damaged *damagedError
 	switch {
@@ -81,10 +81,21 @@ func (l *ledger) standing(c claim) (sidecar, error) {
 		return sidecar{}, retry.Fatal(fmt.Errorf("%s is there already and holds what no earlier run of a pipeline wrote (there is no %s): remove it, or set IfExists to file.Append or file.Overwrite",
 			l.path, l.sidecarPath))
 	}
-	if err := l.mend(c.mender); err != nil {
+	known, err := l.untorn(ctx)
+	if err != nil || l.size == 0 {
 		return sidecar{}, err
 	}
 	if err := l.begins(c.header); err != nil {
+		return sidecar{}, err
+	}
+	if b, ok := c.mender.(cutter); ok && known == nil { // what a stranger wrote is not for us to cut
+		if n, err := b.whole(l.file, l.size); err != nil {
+			return sidecar{}, err
+		} else if n < l.size {
+			return sidecar{}, retry.Fatal(fmt.Errorf("%s ends within a record: %d bytes behind the last whole one: cut them off, or give this one a path of its own", l.path, l.size-n))
+		}
+	}
+	if err := l.mend(c.mender, known); err != nil {
 		return sidecar{}, err
 	}
 	l.synced = -1 // whoever wrote it may not have synced it
@@ -185,6 +196,14 @@ func (l *ledger) tidy() (err error) {
 	if err != nil || !found || s.owner != l.last.owner {
 		return err
 	}
+	if l.behind {
+		if err := l.complete(); err != nil {
+			return err
+		}
+		if err := durable.WriteFile(l.fsys, l.sidecarPath, s.encode(), sidecarPerm); err != nil {
+			return err
+		}
+	}
 	info, err := l.file.Stat()
 	if err != nil || info.Size() != l.size || l.size <= s.length { // somebody else has appended to it
 		return err
@@ -194,7 +213,11 @@ func (l *ledger) tidy() (err error) {
 
 // save makes s the sidecar.
 func (l *ledger) save(s sidecar) error {
-	if err := durable.WriteFile(l.fsys, l.sidecarPath, s.encode(), sidecarPerm); err != nil {
+	fsys := l.fsys
+	if l.lazy {
+		fsys = durable.Unsynced(fsys)
+	}
+	if err := durable.WriteFile(fsys, l.sidecarPath, s.encode(), sidecarPerm); err != nil {
 		return err
 	}
 	l.last = s

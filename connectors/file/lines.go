@@ -3,7 +3,9 @@ package file
 import (
 	"bytes"
 	stdjson "encoding/json"
+	"errors"
 	"fmt"
+	"unicode/utf8"
 
 	weaver "github.com/bohica-labs/dataweaver"
 	"github.com/bohica-labs/dataweaver/serde"
@@ -15,22 +17,46 @@ type lineFraming struct {
 	skipBlank bool
 }
 
-func (l lineFraming) next(data []byte, eof bool) (frame, bool) {
-	n := bytes.IndexByte(data, '\n')
-	f := frame{size: n + 1, body: n, lines: 1}
-	if n < 0 {
-		if !eof || len(data) == 0 {
-			return frame{}, false
-		}
-		f = frame{size: len(data), body: len(data)}
-	}
-	if f.body > 0 && data[f.body-1] == '\r' {
-		f.body--
+func (l lineFraming) next(data []byte, eof bool, s *scan) (frame, bool) {
+	f, ok := line(data, eof, s)
+	if !ok {
+		return frame{}, false
 	}
 	if l.skipBlank {
 		f.blank = isBlank(data[:f.body])
 	}
+	if !f.blank && s.first && f.lines == 0 && bytes.IndexByte(data[:f.body], '\r') >= 0 {
+		f.bad, f.rest = errCarriageReturns, true
+	}
 	return f, true
+}
+
+// errCarriageReturns is of a file that has no other line ends than classic Mac OS had. Taken for one line it would be one wrong record.
+var errCarriageReturns = errors.New(`the file has carriage returns and no line feed: convert its line ends to LF or CRLF, with "tr '\r' '\n'" for instance`)
+
+// line returns the first line of data.
+func line(data []byte, eof bool, s *scan) (frame, bool) {
+	n := bytes.IndexByte(data[s.at:], '\n')
+	if n < 0 {
+		s.at = len(data)
+		if !eof || len(data) == 0 {
+			return frame{}, false
+		}
+		return endOfLine(data, len(data), 0), true
+	}
+	return endOfLine(data, s.at+n+1, 1), true
+}
+
+// endOfLine is the frame of a record that has so many bytes and line ends.
+func endOfLine(data []byte, size, lines int) frame {
+	f := frame{size: size, body: size, lines: lines}
+	if f.body > 0 && data[f.body-1] == '\n' {
+		f.body--
+	}
+	if f.body > 0 && data[f.body-1] == '\r' {
+		f.body--
+	}
+	return f
 }
 
 // isBlank is quick about what isn't: JSON seldom begins with a space.
@@ -102,8 +128,17 @@ func (j *jsonLines[T]) append(dst []byte, v *T) ([]byte, error) {
 	if err != nil {
 		return dst, err
 	}
+	// Text that isn't UTF-8 is written as something else, and the codec refuses it.
+	if line := out[len(dst):]; !utf8.Valid(line) || bytes.Contains(line, replacement) {
+		if _, err := (json.Codec[T]{}).Append(nil, *v); err != nil {
+			return dst, err
+		}
+	}
 	return out, nil
 }
+
+// replacement is what encoding/json writes for what isn't UTF-8.
+var replacement = []byte(`\ufffd`)
 
 // codecLines has lines that a codec reads and writes.
 type codecLines[T any] struct {

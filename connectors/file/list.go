@@ -64,6 +64,7 @@ func (f *File[T]) isPattern() bool {
 type found struct {
 	name, path string
 	size       int64
+	info       fs.FileInfo // nil: it was not looked up
 }
 
 // ownFolder is where sinks keep what isn't complete. No pattern with ** looks into it.
@@ -204,7 +205,7 @@ func (w *walk) take(path string, entry fs.DirEntry, rest []string) error {
 		return nil
 	}
 	w.seen[path] = true
-	w.files = append(w.files, found{path: path, size: info.Size()})
+	w.files = append(w.files, found{path: path, size: info.Size(), info: info})
 	return nil
 }
 

@@ -23,6 +23,8 @@ type mark struct {
 	line   int64 // of that record, the first is 1
 	print  fingerprint
 	member member // offset lies in; zero: the whole file is one
+	// What is there, and all behind it, was rejected: nothing of it could be made sense of. Where it still makes none, that is not said again.
+	refused bool
 }
 
 // fingerprint tells a file from one that took its place: the checksum of how its content began.
@@ -37,13 +39,16 @@ func fingerprintOf(head []byte) fingerprint {
 	return fingerprint{size: len(head), sum: crc64.Checksum(head, crc64.MakeTable(crc64.ECMA))}
 }
 
-// A position is, in this order: the version, 1; 1 where the file is done, or 0; the mark; the length of the name as an unsigned varint, and the name.
+// A position is, in this order: the version, 1; 1 where the file is done, and 2 more where the rest was refused, or 0; the mark; the length of the name as an unsigned varint, and the name.
 const positionVersion = 1
 
 func (p position) append(dst []byte) weaver.Position {
 	dst = append(dst, positionVersion, 0)
 	if p.done {
 		dst[len(dst)-1] = 1
+	}
+	if p.refused {
+		dst[len(dst)-1] |= 2
 	}
 	dst = p.mark.append(dst)
 	dst = binary.AppendUvarint(dst, uint64(len(p.name)))
@@ -67,12 +72,13 @@ func parsePosition(data weaver.Position) (position, error) {
 	if data[0] != positionVersion {
 		return position{}, fmt.Errorf("its version is %d, known is %d", data[0], positionVersion)
 	}
-	if data[1] > 1 {
+	if data[1] > 3 {
 		return position{}, errors.New("it makes no sense")
 	}
-	p := position{done: data[1] == 1}
+	p := position{done: data[1]&1 != 0}
 	rest := parser{data[2:]}
 	p.mark = rest.mark()
+	p.refused = data[1]&2 != 0
 	if rest.data == nil {
 		return position{}, errors.New("it makes no sense")
 	}

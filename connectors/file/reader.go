@@ -119,6 +119,9 @@ func (r *reader[T]) Read(ctx context.Context, b *weaver.Batch[T]) (weaver.Positi
 		if !ended {
 			return r.position(false), nil
 		}
+		if err := r.stream.notCut(); err != nil {
+			return nil, fmt.Errorf("%s: %w", r.file, err)
+		}
 		if r.next == len(r.files) {
 			r.done = true
 			r.position(true)
@@ -146,4 +149,7 @@ func (r *reader[T]) position(done bool) weaver.Position {
 func (r *reader[T]) measure() { r.behind.Store(r.stream.left() + max(r.later, 0)) }
 
 // Close implements weaver.Reader.
-func (r *reader[T]) Close() error { return r.stream.close() }
+func (r *reader[T]) Close() error {
+	defer r.stream.release()
+	return r.stream.close()
+}

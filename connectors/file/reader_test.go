@@ -112,12 +112,13 @@ func TestNDJSON(t *testing.T) {
 // The quick way to write JSON is the same as the codec's.
 func TestNDJSONWithAndWithoutACodec(t *testing.T) {
 	t.Parallel()
-	v := order{ID: 1 << 60, Name: "<&>\u2028\n\xff", Price: 1e21}
-	quick, err := newJSONLines[order]().append([]byte("x"), &v)
-	require.NoError(t, err)
-	plain, err := codecLines[order]{codec: json.Codec[order]{}}.append([]byte("x"), &v)
-	require.NoError(t, err)
-	require.Equal(t, string(plain), string(quick))
+	for _, name := range []string{"<&>\u2028\n\ufffd", "\xff", `\ufffd`} {
+		v := order{ID: 1 << 60, Name: name, Price: 1e21}
+		quick, err := newJSONLines[order]().append([]byte("x"), &v)
+		plain, plainErr := codecLines[order]{codec: json.Codec[order]{}}.append([]byte("x"), &v)
+		require.Equal(t, string(plain), string(quick))
+		require.Equal(t, plainErr, err)
+	}
 
 	// A codec of somebody else may write several lines.
 	indented := codecLines[order]{codec: json.Codec[order]{Marshal: func(v any) ([]byte, error) { return stdjson.MarshalIndent(v, "", "  ") }}}

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	weaver "github.com/bohica-labs/dataweaver"
+	"github.com/bohica-labs/dataweaver/internal/durable"
 	"github.com/bohica-labs/dataweaver/retry"
 )
 
@@ -20,6 +22,7 @@ type sinkState[T any] struct {
 	split    *string    // for which checkpoints were kept in this process; nil: none yet
 	shared   *appender  // of the writers that keep none; nil: nobody has it open
 	sharedBy int
+	packers  sync.Pool // of *packer
 }
 
 // OpenWriter implements weaver.Sink. A folder, one that is missing, one that may not be written to: all these are fatal. The file itself is made, or looked at,
@@ -29,11 +32,18 @@ func (f *File[T]) OpenWriter(_ context.Context, at weaver.Lane) (weaver.Writer[T
 	if err != nil {
 		return nil, err
 	}
+	stored, err := f.packing()
+	if err != nil {
+		return nil, retry.Fatal(fmt.Errorf("%s: %w", f, err))
+	}
 	header, err := made.encoder.header()
 	if err != nil {
 		return nil, retry.Fatal(fmt.Errorf("%s: %w", f, err))
 	}
-	if err := writable(f.fsys, f.path); err != nil {
+	if f.path == stdio {
+		return f.openStdout(made.encoder, header, stored)
+	}
+	if err := writable(f.disk(), f.path); err != nil {
 		return nil, fmt.Errorf("%s: %w", f, err)
 	}
 	f.mu.Lock()
@@ -50,7 +60,16 @@ func (f *File[T]) OpenWriter(_ context.Context, at weaver.Lane) (weaver.Writer[T
 		header:  header,
 		at:      at,
 		limit:   or(f.BufferBytes, defaultBufferBytes),
+		stored:  stored,
 	}, nil
+}
+
+// disk is where a sink's files are.
+func (f *File[T]) disk() durable.FS {
+	if f.Sync == SyncNever {
+		return durable.Unsynced(f.fsys)
+	}
+	return f.fsys
 }
 
 // oneSplit refuses a second split while, or after, this File keeps the checkpoints of another.

@@ -15,6 +15,15 @@ import (
 // OpenReader implements weaver.Source. A file that is missing, a pattern that matches none, a folder, a file that may not be read, one that took the place of
 // the file that at.Position is about: all these are fatal.
 func (f *File[T]) OpenReader(ctx context.Context, at weaver.Lane) (weaver.Reader[T], error) {
+	switch {
+	case f.tracks():
+		return f.openTurns(at)
+	case f.Follow:
+		return f.openFollower(ctx, at)
+	}
+	if f.fromStdin() {
+		return f.openStdin()
+	}
 	s, err := f.newStream()
 	if err != nil {
 		return nil, err
@@ -44,6 +53,9 @@ func (f *File[T]) newStream() (stream[T], error) {
 func (f *File[T]) Splits(context.Context) (weaver.Splits, error) {
 	if err := f.validate(); err != nil {
 		return nil, err
+	}
+	if f.Follow {
+		return f.followSplits(), nil
 	}
 	if f.Buckets == 0 && (!f.Parallel || !f.isPattern()) {
 		return &splits{all: []weaver.Split{{Bounded: true}}}, nil
@@ -113,7 +125,7 @@ func regular(info fs.FileInfo, path string) error {
 	case info.IsDir():
 		return retry.Fatal(fmt.Errorf("%s is a folder: give the path of a file, or a pattern such as %s", path, filepath.Join(path, "*.csv")))
 	case !info.Mode().IsRegular():
-		return retry.Fatal(fmt.Errorf("%s is no regular file (%s): it can't be read again from a position", path, info.Mode().Type()))
+		return retry.Fatal(fmt.Errorf("%s is no regular file (%s): it can't be read again from a position; standard input is read by the path %s", path, info.Mode().Type(), stdio))
 	}
 	return nil
 }

@@ -21,19 +21,32 @@ type tail struct {
 	path   string
 	file   durable.File
 	size   int64 // what the file has
-	synced int64 // how much of it is durable
+	synced int64 // how much of it is durable, or is to count as if it were
+
+	lazy   bool // to be made durable at the end alone
+	behind bool // that has not been done
+	stored Compression
+	packed func(raw []byte, use func([]byte) error) error // as stored says
 }
 
-// openTail opens the file, which it makes if it is missing.
-func openTail(fsys durable.FS, path string, perm fs.FileMode) (*tail, error) {
-	if err := writable(fsys, path); err != nil {
+// openTail opens the File's file, which it makes if it is missing.
+func (f *File[T]) openTail(stored Compression) (*tail, error) {
+	fsys := f.disk()
+	if err := writable(fsys, f.path); err != nil {
 		return nil, err
 	}
-	f, err := fsys.OpenFile(path, os.O_RDWR|os.O_CREATE, perm)
+	file, err := fsys.OpenFile(f.path, os.O_RDWR|os.O_CREATE, or(f.Perm, defaultPerm))
 	if err != nil {
 		return nil, advice(err, "make the folder first")
 	}
-	return &tail{fsys: fsys, path: path, file: f}, nil
+	return &tail{
+		fsys:   fsys,
+		path:   f.path,
+		file:   file,
+		lazy:   f.Sync == SyncComplete,
+		stored: stored,
+		packed: func(raw []byte, use func([]byte) error) error { return f.packed(stored, raw, use) },
+	}, nil
 }
 
 // writable finds out what is wrong with a path before anything is made.
@@ -83,16 +96,27 @@ func (t *tail) write(p []byte) error {
 	return err
 }
 
-// sync makes durable all that was written.
+// sync makes durable all that was written, unless that has time until the end.
 func (t *tail) sync() error {
 	if t.synced == t.size {
 		return nil
 	}
-	if err := t.file.Sync(); err != nil {
+	if t.lazy {
+		t.behind = true
+	} else if err := t.file.Sync(); err != nil {
 		return err
 	}
 	t.synced = t.size
 	return nil
+}
+
+// complete makes durable what had time until the end.
+func (t *tail) complete() error {
+	if !t.behind {
+		return nil
+	}
+	t.behind = false
+	return t.file.Sync()
 }
 
 // cut takes away everything from size on.
@@ -151,12 +175,11 @@ func (t *tail) begins(header []byte) error {
 		return nil
 	}
 	const mark = "\ufeff"
-	got := make([]byte, len(mark)+len(header)+1)
-	n, err := t.file.ReadAt(got, 0)
-	if n == 0 && err != nil {
+	got, err := t.head(len(mark) + len(header) + 1)
+	if err != nil {
 		return err
 	}
-	line := bytes.TrimPrefix(got[:n], []byte(mark))
+	line := bytes.TrimPrefix(got, []byte(mark))
 	if i := bytes.IndexByte(line, '\n'); i >= 0 {
 		line = line[:i]
 	}
@@ -166,9 +189,52 @@ func (t *tail) begins(header []byte) error {
 	return nil
 }
 
+// head returns the first n bytes of the content, or all if that is less.
+func (t *tail) head(n int) ([]byte, error) {
+	if t.stored != None {
+		got, err := unpackedHead(t.file, t.size, t.stored, n)
+		if err != nil {
+			return nil, notPacked(t.path, t.stored, err)
+		}
+		return got, nil
+	}
+	got := make([]byte, n)
+	n, err := t.file.ReadAt(got, 0)
+	if n == 0 && err != nil {
+		return nil, err
+	}
+	return got[:n], nil
+}
+
+// untorn looks at all of a compressed file, which takes as long as unpacking it, and cuts off what a crash has left of a last member. The result is nil if the file
+// isn't compressed.
+func (t *tail) untorn(ctx context.Context) (*whole, error) {
+	if t.stored == None || t.size == 0 {
+		return nil, nil //nolint:nilnil // nothing to look at
+	}
+	w, err := members(ctx, t.file, t.size, t.stored)
+	if err != nil || w.bad == nil {
+		return &w, err
+	}
+	if w.stored == 0 {
+		first := make([]byte, min(t.size, 4))
+		if _, err := t.file.ReadAt(first, 0); err != nil && !errors.Is(err, io.EOF) {
+			return nil, err
+		}
+		if !t.stored.starts(first) && len(bytes.Trim(first, "\x00")) > 0 { // a loss of power may leave zeros
+			return nil, notPacked(t.path, t.stored, w.bad)
+		}
+	}
+	if rest := t.size - w.stored; rest > tornLimit {
+		return nil, retry.Fatal(fmt.Errorf("%s can't be unpacked from byte %d on (%w), and %d bytes follow, which is more than a crash leaves: mend it, or give this one a path of its own",
+			t.path, w.stored, w.bad, rest))
+	}
+	return &w, t.cut(w.stored)
+}
+
 // tornHeader reports whether the file is what a loss of power left of its header: a part of it, with zeros where the rest was to be.
 func (t *tail) tornHeader(header []byte) (torn bool, err error) {
-	if t.size == 0 || t.size > int64(len(header)) {
+	if t.stored != None || t.size == 0 || t.size > int64(len(header)) {
 		return false, nil
 	}
 	got := make([]byte, t.size)
@@ -183,20 +249,45 @@ func (t *tail) tornHeader(header []byte) (torn bool, err error) {
 	return !bytes.Equal(got, header), nil
 }
 
-// mend appends what the last record of a file lacks, so that the next one is not glued to it.
-func (t *tail) mend(m mender) error {
-	if t.size == 0 {
+// mend appends what the last record of a file lacks, so that the next one is not glued to it. Known is what untorn has found.
+func (t *tail) mend(m mender, known *whole) error {
+	if t.size == 0 || known != nil && known.size == 0 {
 		return nil
 	}
-	last, err := t.last()
+	if c, ok := m.(cutter); ok {
+		return t.takeBack(c, known)
+	}
+	count := func() (int64, error) { return t.count('"') }
+	var last byte
+	var err error
+	if known != nil {
+		last = known.last
+		count = func() (int64, error) { return known.quotes, nil }
+	} else if last, err = t.last(); err != nil {
+		return err
+	}
+	end, err := m.mend(last, count)
 	if err != nil {
 		return err
 	}
-	end, err := m.mend(last, func() (int64, error) { return t.count('"') })
-	if err != nil {
+	return t.packed([]byte(end), t.write)
+}
+
+// takeBack cuts off the part of a record that a crash has left behind the whole ones: nobody can read it, and whoever wrote it writes it again, as it was not flushed.
+// Compressed files have none, see untorn.
+func (t *tail) takeBack(c cutter, known *whole) error {
+	if known != nil {
+		return nil
+	}
+	n, err := c.whole(t.file, t.size)
+	if err != nil || n == t.size {
 		return err
 	}
-	return t.write([]byte(end))
+	if err := t.cut(n); err != nil {
+		return err
+	}
+	t.synced = min(t.synced, n)
+	return nil
 }
 
 const (
@@ -205,12 +296,15 @@ const (
 )
 
 // lock keeps other writers away, in this process and in others, until unlock. It waits for a while.
-func (t *tail) lock(ctx context.Context) error {
+func (t *tail) lock(ctx context.Context) error { return lockFile(ctx, t.file, t.path) }
+
+// lockFile waits for the lock of an open file.
+func lockFile(ctx context.Context, file durable.File, path string) error {
 	var deadline <-chan time.Time
 	for {
-		ok, err := tryLock(t.file)
+		ok, err := tryLock(file)
 		if err != nil {
-			return fmt.Errorf("lock %s: %w", t.path, err)
+			return fmt.Errorf("lock %s: %w", path, err)
 		}
 		if ok {
 			return nil
@@ -225,7 +319,7 @@ func (t *tail) lock(ctx context.Context) error {
 		case <-pause.C:
 			continue
 		case <-deadline:
-			err = fmt.Errorf("%s is being written by another pipeline or process: wait for it to end, or give each a path of its own", t.path)
+			err = fmt.Errorf("%s is being written by another pipeline or process: wait for it to end, or give each a path of its own", path)
 		case <-ctx.Done():
 			err = ctx.Err()
 		}

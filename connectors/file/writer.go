@@ -16,6 +16,7 @@ type writer[T any] struct {
 	header  []byte
 	at      weaver.Lane
 	limit   int // of buf, roughly
+	stored  Compression
 
 	ledger *ledger   // where it keeps the checkpoint
 	shared *appender // where it doesn't
@@ -88,12 +89,12 @@ func (w *writer[T]) begin(ctx context.Context) error {
 
 // spill hands the buffer to the operating system.
 func (w *writer[T]) spill(ctx context.Context) error {
-	var err error
-	if w.ledger != nil {
-		err = w.ledger.write(ctx, w.buf)
-	} else {
-		err = w.shared.write(w.buf)
-	}
+	err := w.file.packed(w.stored, w.buf, func(stored []byte) error {
+		if w.ledger != nil {
+			return w.ledger.write(ctx, stored)
+		}
+		return w.shared.write(stored)
+	})
 	w.empty()
 	return err
 }
@@ -125,7 +126,7 @@ func (w *writer[T]) Flush(ctx context.Context) error {
 	if err := w.begin(ctx); err != nil {
 		return err
 	}
-	if err := w.shared.flush(w.buf); err != nil {
+	if err := w.file.packed(w.stored, w.buf, w.shared.flush); err != nil {
 		return w.broken(err)
 	}
 	w.empty()
@@ -153,7 +154,7 @@ func (w *writer[T]) Restore(ctx context.Context) ([]byte, error) {
 		return nil, w.broken(err)
 	}
 	f := w.file
-	t, err := openTail(f.fsys, f.path, or(f.Perm, defaultPerm))
+	t, err := f.openTail(w.stored)
 	if err != nil {
 		return nil, w.broken(err)
 	}
@@ -184,7 +185,8 @@ func (w *writer[T]) Commit(ctx context.Context, envelope []byte) error {
 	case w.ledger == nil:
 		return w.broken(retry.Fatal(errors.New("Commit of a writer that was not asked to Restore")))
 	}
-	if err := w.ledger.commit(ctx, w.buf, envelope); err != nil {
+	commit := func(stored []byte) error { return w.ledger.commit(ctx, stored, envelope) }
+	if err := w.file.packed(w.stored, w.buf, commit); err != nil {
 		return w.broken(err)
 	}
 	w.empty()

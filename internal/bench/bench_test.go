@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"regexp"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -14,11 +17,22 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if child, err := peakChild(); child {
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // Both sides of every scenario move a few records and find them all.
 func TestScenarios(t *testing.T) {
-	for _, s := range scenarios() {
+	d := newFolder(1)
+	d.path = t.TempDir()
+	for _, s := range scenarios(d) {
 		s.records = min(s.records, 3001)
 		t.Run(s.name, func(t *testing.T) {
 			m, err := s.measure(1)
@@ -102,6 +116,12 @@ func TestMeasure(t *testing.T) {
 		m.allocs = 0 // other tests run beside this one
 		require.Equal(t, measured{ns: 5000, baseline: 20_000, speed: 4, elapsed: 5 * time.Millisecond, goroutines: 5}, m)
 
+		s.pairs = 1
+		began := time.Now()
+		_, err = s.measure(3)
+		require.NoError(t, err)
+		require.Equal(t, 50*time.Millisecond, time.Since(began), "one pair to warm up and one that counts")
+
 		wrong := errors.New("a record is missing")
 		s.baseline = func(int) (outcome, error) { return outcome{verify: func() error { return wrong }}, nil }
 		_, err = s.measure(3)
@@ -117,7 +137,7 @@ func TestMedian(t *testing.T) {
 
 func TestBars(t *testing.T) {
 	t.Parallel()
-	m := measured{ns: 10, baseline: 8, speed: 0.8, allocs: 0.002, elapsed: time.Second, goroutines: 7}
+	m := measured{ns: 10, baseline: 8, speed: 0.8, allocs: 0.002, elapsed: time.Second, goroutines: 7, checkpoint: 900, resident: 40 << 20}
 	for _, c := range []struct {
 		bar  bar
 		text string
@@ -133,9 +153,83 @@ func TestBars(t *testing.T) {
 		{elapsedAtMost(time.Millisecond), "1s <= 1ms", false},
 		{goroutinesAtMost(7), "7 goroutines <= 7", true},
 		{goroutinesAtMost(6), "7 goroutines <= 6", false},
+		{checkpointAtMost(900), "checkpoint 900 bytes <= 900", true},
+		{checkpointAtMost(899), "checkpoint 900 bytes <= 899", false},
+		{residentAtMost(40 << 20), "40 MiB resident <= 40", true},
+		{residentAtMost(39 << 20), "40 MiB resident <= 39", false},
 	} {
 		text, met := c.bar(m)
 		require.Equal(t, c.text, text)
 		require.Equal(t, c.met, met, text)
 	}
+}
+
+// What a scenario does to a file shows: a line that is missing, twice, changed or elsewhere.
+func TestCheckFile(t *testing.T) {
+	t.Parallel()
+	want := sum{}
+	_, _ = want.Write([]byte("one\ntwo\nthree\n"))
+	for content, ok := range map[string]bool{
+		"one\ntwo\nthree\n":        true,
+		"one\ntwo\nthree":          false,
+		"one\nthree\n":             false,
+		"one\nthree\ntwo\n":        false,
+		"one\ntwo\nthree\nthree\n": false,
+		"one\ntwo\nthreE\n":        false,
+	} {
+		path := filepath.Join(t.TempDir(), "out")
+		require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
+		err := checkFile("somebody", path, want, nil)
+		if ok {
+			require.NoError(t, err)
+			require.NoFileExists(t, path)
+		} else {
+			require.ErrorContains(t, err, "somebody: ")
+		}
+	}
+}
+
+// The folder and all in it is gone when the bench ends.
+func TestFolder(t *testing.T) {
+	t.Parallel()
+	d := newFolder(1)
+	require.NoError(t, d.make())
+	stop := d.removeIfInterrupted()
+	in, want, err := ndjsonInput(d, 10)
+	require.NoError(t, err)
+	require.EqualValues(t, 10, want.lines)
+	before, err := os.Stat(in)
+	require.NoError(t, err)
+	again, _, err := ndjsonInput(d, 10)
+	require.NoError(t, err)
+	require.Equal(t, in, again)
+	after, err := os.Stat(in)
+	require.NoError(t, err)
+	require.Equal(t, before.ModTime(), after.ModTime())
+	stop()
+	require.NoError(t, d.remove())
+	require.NoDirExists(t, d.path)
+}
+
+// The same seed makes the same people, so that figures of different days can be compared.
+func TestPeople(t *testing.T) {
+	t.Parallel()
+	p := newPeople()
+	quoted, sold := 0, 0
+	for range 10_000 {
+		p.next()
+		if strings.Contains(p.note, `"`) {
+			quoted++
+		}
+		if len(p.appendSale(nil)) > 0 {
+			sold++
+		}
+	}
+	require.InDelta(t, 500, quoted, 100)
+	require.InDelta(t, 8000, sold, 200)
+	q := newPeople()
+	for range 10_000 {
+		q.next()
+	}
+	require.Equal(t, string(p.appendNDJSON(nil)), string(q.appendNDJSON(nil)))
 }

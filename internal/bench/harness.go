@@ -16,6 +16,9 @@ type scenario struct {
 	bars     []bar
 	ours     side
 	baseline side // nil: the bars are absolute
+
+	pairs  int     // at most; 0: as many as are asked for
+	memory *folder // where its inputs are, if ours is run once more to see how much memory it takes
 }
 
 // side runs one side of a comparison over n records.
@@ -25,6 +28,7 @@ type side func(n int) (outcome, error)
 type outcome struct {
 	verify     func() error // holds what came out against what went in; outside of the time that counts
 	goroutines int          // at most at a time beyond those that ran before; 0: not watched
+	checkpoint int          // bytes of the largest; 0: not watched
 }
 
 // sample is one run, measured.
@@ -33,9 +37,10 @@ type sample struct {
 	allocs     float64 // a record
 	elapsed    time.Duration
 	goroutines int
+	checkpoint int
 }
 
-// measured is a scenario's result: medians, and the most goroutines.
+// measured is a scenario's result: medians, and the most of goroutines, checkpoints and memory.
 type measured struct {
 	ns         float64
 	allocs     float64
@@ -43,10 +48,15 @@ type measured struct {
 	speed      float64
 	elapsed    time.Duration
 	goroutines int
+	checkpoint int
+	resident   int64 // bytes; 0: not watched
 }
 
 // measure warms both sides up and then runs them in pairs, taking turns in who goes first.
 func (s scenario) measure(pairs int) (measured, error) {
+	if s.pairs > 0 {
+		pairs = min(pairs, s.pairs)
+	}
 	sides := []side{s.ours}
 	if s.baseline != nil {
 		sides = append(sides, s.baseline)
@@ -73,6 +83,13 @@ func (s scenario) measure(pairs int) (measured, error) {
 		allocs:     medianOf(ours, func(x sample) float64 { return x.allocs }),
 		elapsed:    time.Duration(medianOf(ours, func(x sample) float64 { return float64(x.elapsed) })),
 		goroutines: slices.MaxFunc(ours, func(a, b sample) int { return a.goroutines - b.goroutines }).goroutines,
+		checkpoint: slices.MaxFunc(ours, func(a, b sample) int { return a.checkpoint - b.checkpoint }).checkpoint,
+	}
+	if s.memory != nil {
+		var err error
+		if m.resident, err = s.peak(s.memory); err != nil {
+			return measured{}, err
+		}
 	}
 	if s.baseline != nil {
 		ratios := make([]float64, pairs)
@@ -104,6 +121,7 @@ func sampleOf(f side, n int) (sample, error) {
 		allocs:     float64(after.Mallocs-before.Mallocs) / float64(n),
 		elapsed:    elapsed,
 		goroutines: out.goroutines,
+		checkpoint: out.checkpoint,
 	}, nil
 }
 
@@ -178,5 +196,18 @@ func elapsedAtMost(most time.Duration) bar {
 func goroutinesAtMost(most int) bar {
 	return func(m measured) (string, bool) {
 		return fmt.Sprintf("%d goroutines <= %d", m.goroutines, most), m.goroutines <= most
+	}
+}
+
+func checkpointAtMost(most int) bar {
+	return func(m measured) (string, bool) {
+		return fmt.Sprintf("checkpoint %d bytes <= %d", m.checkpoint, most), m.checkpoint <= most
+	}
+}
+
+// residentAtMost holds the memory of a process that runs our side and nothing else. Where the system doesn't tell, it is not met.
+func residentAtMost(most int64) bar {
+	return func(m measured) (string, bool) {
+		return fmt.Sprintf("%d MiB resident <= %d", m.resident>>20, most>>20), m.resident > 0 && m.resident <= most
 	}
 }

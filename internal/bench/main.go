@@ -1,16 +1,20 @@
 // Command bench compares the engine with what it has to compete with: hand-written code with the same duties, bare
 // goroutines, or itself in another form. Both sides run in this process, in alternating pairs.
 //
-//	go run . [-run regexp] [-pairs 21]
+//	go run . [-run regexp] [-pairs 21] [-mb 512]
 //	go run . -list
 //
 // It prints one line a scenario: nanoseconds and allocations a record (medians), the other side's nanoseconds, the
 // speed (its time over ours, the median of the pairs) and the bars the scenario is held to. A bar that is missed is
 // printed, not an error: noise on a busy machine is ±15 %. A run that loses, adds or reorders records, or that
 // acknowledges too little, is an error.
+//
+// Scenarios with large files run fewer pairs. Their files are in a temporary folder, which is removed at the end; TMPDIR says where that is. With all
+// of them a run takes about 2 GB there.
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -19,7 +23,7 @@ import (
 )
 
 // scenarios is the one table of what is measured.
-func scenarios() []scenario {
+func scenarios(d *folder) []scenario {
 	return []scenario{
 		memory512(),
 		memory1(),
@@ -28,19 +32,30 @@ func scenarios() []scenario {
 		chain3(),
 		retrySuccess(),
 		splits10k(),
+		ndjson2(d),
+		ndjson2Fast(d),
+		linesCopy(d),
+		csvTyped(d),
+		gzipLines(d),
+		smallFiles(d),
 	}
 }
 
 func main() {
-	if err := run(); err != nil {
+	child, err := peakChild()
+	if !child {
+		err = run()
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run() error {
+func run() (err error) {
 	pattern := flag.String("run", ".", "the scenarios to run, a regular `expression`")
 	pairs := flag.Int("pairs", 21, "how often each side is run")
+	megs := flag.Int("mb", 512, "how large the large files are, in MiB")
 	list := flag.Bool("list", false, "list the scenarios and what they compare")
 	flag.Parse()
 	selected, err := regexp.Compile(*pattern)
@@ -50,11 +65,20 @@ func run() error {
 	if *pairs < 1 {
 		return fmt.Errorf("-pairs is %d, want at least 1", *pairs)
 	}
+	if *megs < 1 {
+		return fmt.Errorf("-mb is %d, want at least 1", *megs)
+	}
+	d := newFolder(*megs)
 	if !*list {
+		if err := d.make(); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, d.remove()) }()
+		defer d.removeIfInterrupted()()
 		fmt.Printf("%s %s/%s, %d CPUs, %d pairs\n", runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0), *pairs)
 		fmt.Println(header)
 	}
-	for _, s := range scenarios() {
+	for _, s := range scenarios(d) {
 		if !selected.MatchString(s.name) {
 			continue
 		}

@@ -25,15 +25,15 @@ const (
 // A loss of power leaves the old file or the new one, whole, and perhaps a temporary file, see [RemoveTemps]. perm is for a file that is made, before umask.
 func WriteFile(fsys FS, name string, data []byte, perm fs.FileMode) error {
 	dir := filepath.Dir(name)
-	f, err := createTemp(fsys, name, perm)
+	f, temp, err := createTemp(fsys, name, perm)
 	if err != nil {
 		return err
 	}
 	if err := writeSyncClose(f, data); err != nil {
-		return errors.Join(err, fsys.Remove(f.Name()))
+		return errors.Join(err, fsys.Remove(temp))
 	}
-	if err := fsys.Rename(f.Name(), name); err != nil {
-		return errors.Join(err, fsys.Remove(f.Name()))
+	if err := fsys.Rename(temp, name); err != nil {
+		return errors.Join(err, fsys.Remove(temp))
 	}
 	return fsys.SyncDir(dir)
 }
@@ -47,16 +47,16 @@ func writeSyncClose(f File, data []byte) error {
 	return errors.Join(err, f.Close())
 }
 
-// createTemp makes an empty file beside name, open to read and write, whose own name is new. Renaming or removing it is
+// createTemp makes an empty file beside name, open to read and write, whose own name temp is new. Renaming or removing it is
 // the caller's business.
-func createTemp(fsys FS, name string, perm fs.FileMode) (File, error) {
+func createTemp(fsys FS, name string, perm fs.FileMode) (f File, temp string, err error) {
 	for try := 0; ; try++ {
-		temp := filepath.Join(filepath.Dir(name), fmt.Sprintf("%s%016x%s", tempPrefixOf(name), rand.Uint64(), tempSuffix))
-		f, err := fsys.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_EXCL, perm)
+		temp = filepath.Join(filepath.Dir(name), fmt.Sprintf("%s%016x%s", tempPrefixOf(name), rand.Uint64(), tempSuffix))
+		f, err = fsys.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_EXCL, perm)
 		if errors.Is(err, fs.ErrExist) && try < 100 {
 			continue
 		}
-		return f, err
+		return f, temp, err
 	}
 }
 

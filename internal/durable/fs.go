@@ -48,6 +48,6 @@ type File interface {
 	Truncate(size int64) error
 	// Stat is os.File.Stat.
 	Stat() (fs.FileInfo, error)
-	// Name returns the name that the file was opened by.
+	// Name returns the name that the file was opened by; of a file in a Root it may be the whole path.
 	Name() string
 }

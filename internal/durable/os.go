@@ -14,8 +14,9 @@ func OS() FS { return osFS{} }
 type osFS struct{}
 
 var (
-	_ FS   = osFS{}
-	_ File = (*os.File)(nil)
+	_ FS     = osFS{}
+	_ rooter = osFS{}
+	_ File   = (*os.File)(nil)
 )
 
 func (osFS) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
@@ -33,4 +34,4 @@ func (osFS) Rename(oldname, newname string) error         { return os.Rename(old
 func (osFS) Remove(name string) error                     { return os.Remove(name) }
 func (osFS) ReadDir(name string) ([]fs.DirEntry, error)   { return os.ReadDir(name) }
 func (osFS) Stat(name string) (fs.FileInfo, error)        { return os.Stat(name) }
-func (osFS) SyncDir(name string) error                    { return syncDir(name) }
+func (osFS) SyncDir(name string) error                    { return syncDir(os.Open, name) }

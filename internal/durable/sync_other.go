@@ -9,8 +9,8 @@ import (
 )
 
 // syncDir opens the folder and syncs it. On Linux that is fsync(2), which asks for exactly this after a file was created; on macOS F_FULLFSYNC.
-func syncDir(name string) error {
-	d, err := os.Open(name)
+func syncDir(open func(string) (*os.File, error), name string) error {
+	d, err := open(name)
 	if err != nil {
 		return err
 	}

@@ -6,15 +6,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"unicode/utf8"
 
 	"github.com/bohica-labs/dataweaver/serde"
 )
 
-// Codec is a serde.Codec for one JSON value a record. The zero value is ready for use.
+// Codec is a serde.Codec for one JSON value a record. The zero value is ready for use, and exact: see the package's comment for what it refuses.
 //
 // Without Marshal it writes what encoding/json does, but leaves <, > and & as they are. Without Unmarshal it reads as encoding/json does, and exactly
-// one value: anything behind it is an error. Integers keep all their digits: where T is, or has a field that is, an interface, a number becomes a
-// json.Number there and no float64, which would round beyond 2^53. NaN and the infinities, which JSON has no words for, are errors of their record.
+// one value: anything behind it is an error. Where T is, or has a field that is, an interface, a number becomes a json.Number there and no float64,
+// which would round beyond 2^53.
+//
+// What Marshal and Unmarshal do is theirs alone: the codec checks nothing of it.
 type Codec[T any] struct {
 	Marshal   func(v any) ([]byte, error)    // default: encoding/json
 	Unmarshal func(data []byte, v any) error // gets a pointer to a zero T; default: encoding/json
@@ -31,22 +34,56 @@ func (c Codec[T]) Append(dst []byte, v T) ([]byte, error) {
 		}
 		return append(dst, data...), nil
 	}
-	out := appender{dst}
-	enc := json.NewEncoder(&out)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(&v); err != nil {
-		return dst, err
+	k := knownOf[T]()
+	e, ok := k.encoders.Get().(*encoder[T])
+	if !ok {
+		e = newEncoder[T]()
 	}
-	return out.data[:len(out.data)-1], nil // without the line end that Encode adds
+	out, err := e.append(dst, v)
+	k.encoders.Put(e)
+	return out, err
 }
 
-// appender takes the one Write of an Encoder, which spares the copy that Marshal returns.
-type appender struct{ data []byte }
+// encoder is an Encoder and what it reads and writes, so that neither is allocated for each record.
+type encoder[T any] struct {
+	enc   *json.Encoder
+	value T
+	out   []byte
+}
 
-func (a *appender) Write(p []byte) (int, error) {
-	a.data = append(a.data, p...)
+func newEncoder[T any]() *encoder[T] {
+	e := &encoder[T]{}
+	e.enc = json.NewEncoder(e)
+	e.enc.SetEscapeHTML(false)
+	return e
+}
+
+// Write implements io.Writer for enc, which calls it once a value.
+func (e *encoder[T]) Write(p []byte) (int, error) {
+	e.out = append(e.out, p...)
 	return len(p), nil
 }
+
+func (e *encoder[T]) append(dst []byte, v T) ([]byte, error) {
+	defer e.forget()
+	e.value, e.out = v, dst
+	if err := e.enc.Encode(&e.value); err != nil {
+		return dst, err
+	}
+	out := e.out[:len(e.out)-1] // without the line end that Encode adds
+	if err := exactText(out[len(dst):], &e.value); err != nil {
+		return dst, err
+	}
+	return out, nil
+}
+
+// forget lets go of a value that others may keep, or the garbage collector may take.
+func (e *encoder[T]) forget() {
+	var zero T
+	e.value, e.out = zero, nil
+}
+
+var errUTF8 = errors.New("JSON with bytes that are no UTF-8")
 
 // Decode implements serde.Codec.
 func (c Codec[T]) Decode(data []byte, v *T) error {
@@ -55,10 +92,19 @@ func (c Codec[T]) Decode(data []byte, v *T) error {
 	if c.Unmarshal != nil {
 		return c.Unmarshal(data, v)
 	}
-	if untyped(v) {
-		return decodeUntyped(data, v)
+	ascii, escapes := look(data)
+	if !ascii && !utf8.Valid(data) {
+		return errUTF8
 	}
-	return json.Unmarshal(data, v)
+	k := knownOf[T]()
+	unmarshal := json.Unmarshal
+	if k.untyped {
+		unmarshal = decodeUntyped
+	}
+	if err := unmarshal(data, v); err != nil {
+		return err
+	}
+	return k.shape.check(data, escapes)
 }
 
 // decodeUntyped is Unmarshal with UseNumber, which encoding/json has only on a Decoder.

@@ -138,28 +138,6 @@ func TestUnencodable(t *testing.T) {
 	require.EqualError(t, err, "no")
 }
 
-func FuzzDecode(f *testing.F) {
-	for _, s := range []string{`{"id":1}`, `[1,{"a":null}]`, "1e400", `"\ud800"`, "123456789012345678901234567890", `{"a":1}x`} {
-		f.Add([]byte(s))
-	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		var got, want any
-		err := json.Codec[any]{}.Decode(data, &got)
-		if stdjson.Unmarshal(data, &want) == nil {
-			require.NoError(t, err)
-		}
-		require.Equal(t, stdjson.Valid(data), err == nil)
-		if err != nil {
-			return
-		}
-		again, err := json.Codec[any]{}.Append(nil, got)
-		require.NoError(t, err)
-		var back any
-		require.NoError(t, json.Codec[any]{}.Decode(again, &back))
-		require.Equal(t, got, back)
-	})
-}
-
 var sample = []byte(`{"id":9007199254740993,"customer":"Jones and Sons","amount":129.95,"lines":[{"sku":"A-1","quantity":2}],"at":"2024-02-29T01:02:03Z"}`)
 
 func BenchmarkDecode(b *testing.B) {

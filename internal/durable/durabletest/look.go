@@ -77,3 +77,9 @@ func (i info) Mode() fs.FileMode  { return i.mode }
 func (i info) ModTime() time.Time { return i.modTime }
 func (i info) IsDir() bool        { return i.mode.IsDir() }
 func (i info) Sys() any           { return i.node } // the same for two names of one file
+
+// SameFile is what durable.SameFile asks.
+func (i info) SameFile(other fs.FileInfo) bool {
+	o, ok := other.(info)
+	return ok && o.node == i.node
+}

@@ -1,0 +1,338 @@
+package file
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	weaver "github.com/bohica-labs/dataweaver"
+	"github.com/bohica-labs/dataweaver/internal/durable"
+	"github.com/bohica-labs/dataweaver/retry"
+)
+
+// partRules is what the fields of a PartSink and its File say, defaults included.
+type partRules struct {
+	bytes, records int64 // records 0: any number
+	age            time.Duration
+	open, parts    int
+	buffer         int
+	perm           fs.FileMode
+	lazy           bool // what isn't complete has time to become durable
+	plain          bool // not compressed
+	header         []byte
+	shape          string // of the files: parts of another are not continued
+	packed         func(raw []byte, use func([]byte) error) error
+}
+
+// partSet is the parts of one split, or of all writers that keep no checkpoint. It is in a folder of its own within ownFolder: the state, the parts that are not complete,
+// the manifest, and a file to lock.
+//
+// As with one file, whoever changes anything has the lock and has looked at who owns the state. So a writer that was taken over changes nothing any more.
+type partSet struct {
+	partRules
+	root     string // for errors
+	fsys     durable.Root
+	dir      string
+	guard    durable.File // to lock
+	shared   bool         // it has the lock from begin to close
+	skips    bool         // takes the next number where a name is taken
+	restored []byte       // the envelope it was begun with
+
+	mu       sync.Mutex // held over I/O
+	last     partState  // as it was saved
+	parts    map[string]*part
+	all      []*part // not complete, in the order of numbers
+	active   int     // place in all before which no part takes records
+	opened   []*part // that have a buffer, at most as many as may be open
+	spare    [][]byte
+	next     uint64
+	manifest int64 // bytes of it
+	uses     uint64
+	sealed   int       // parts that are complete at the next commit
+	oldest   time.Time // when the oldest part was begun; zero: there is none
+	added    bool      // files since the folder was synced
+	timer    *time.Timer
+	closed   bool
+	err      error // after which nothing is known of the files
+}
+
+// part is a file that is not complete.
+type part struct {
+	partEntry           // as it is; Raw and Records with what is in buf
+	counts    partEntry // as it was committed; Number 0: not at all
+	temp      string
+	file      durable.File // nil: not open
+	made      bool         // the file is there
+	dirty     bool         // it has what was not synced
+	buf       []byte       // whole records it has not got yet
+	used      uint64
+	begun     time.Time // with a clock that doesn't jump
+	sealed    bool      // takes no more records
+}
+
+const (
+	oneSet     = "parts"  // of a template without {split}
+	splitSet   = "split-" // and the ID, with {split}
+	sharedSet  = "shared"
+	stateName  = "state"
+	lockName   = "lock"
+	partSuffix = ".part"
+	folderPerm = 0o755
+)
+
+// openSet opens the folder of a set, which it makes if it is missing.
+func (p *PartSink[T]) openSet(_ context.Context, root, name string, rules partRules) (_ *partSet, err error) {
+	disk := p.each.disk()
+	if err := durable.MkdirAll(disk, root, folderPerm); err != nil {
+		return nil, advice(err, "")
+	}
+	s := &partSet{partRules: rules, root: root, dir: path.Join(ownFolder, name), parts: map[string]*part{}}
+	if s.fsys, err = durable.OpenRoot(disk, root); err != nil {
+		return nil, advice(err, "")
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.fsys.Close())
+		}
+	}()
+	if err := durable.MkdirAll(s.fsys, s.dir, folderPerm); err != nil {
+		return nil, s.leads(err)
+	}
+	s.guard, err = s.fsys.OpenFile(s.in(lockName), os.O_RDWR|os.O_CREATE, sidecarPerm)
+	return s, s.leads(err)
+}
+
+// in returns the name of a file in the set's own folder.
+func (s *partSet) in(name string) string { return path.Join(s.dir, name) }
+
+// show returns a name for errors.
+func (s *partSet) show(name string) string { return filepath.Join(s.root, filepath.FromSlash(name)) }
+
+// leads marks what somebody has to do something about: among the others, a symbolic link out of the root folder. Package os has no value for that to compare with.
+func (s *partSet) leads(err error) error {
+	var at *fs.PathError
+	if errors.As(err, &at) && at.Err != nil && at.Err.Error() == "path escapes from parent" {
+		return retry.Fatal(fmt.Errorf("%s: a symbolic link below the root folder leads out of it: remove it (%w)", s.root, err))
+	}
+	return advice(err, "it was moved or removed while it was written")
+}
+
+// locked does something with the lock, if the state is still this writer's.
+func (s *partSet) locked(ctx context.Context, do func() error) (err error) {
+	if !s.shared {
+		if err := lockFile(ctx, s.guard, s.show(s.in(lockName))); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, unlock(s.guard)) }()
+	}
+	name := s.in(stateName)
+	owner, epoch, err := readOwner(s.fsys, name)
+	switch {
+	case err != nil:
+		return err
+	case owner == 0:
+		return retry.Fatal(fmt.Errorf("%s is gone: it was there when this writer began", s.show(name)))
+	case owner != s.last.owner:
+		return fmt.Errorf("%s: %w: its epoch is %d, this writer's %d", s.show(s.dir), weaver.ErrFenced, epoch, s.last.epoch)
+	}
+	return do()
+}
+
+// create begins a part, with a buffer. mu is held, as in all that follows.
+func (s *partSet) create(ctx context.Context, key string, now time.Time) (*part, error) {
+	for {
+		name := numbered(key, s.next)
+		_, err := s.fsys.Stat(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		switch {
+		case err != nil:
+			return nil, s.leads(err)
+		case !s.skips:
+			return nil, s.taken(name)
+		}
+		s.next++
+	}
+	if len(s.parts) >= s.partRules.parts {
+		if err := s.sealOldest(ctx); err != nil {
+			return nil, err
+		}
+	}
+	p := &part{begun: now, temp: s.in(strconv.FormatUint(s.next, 10) + partSuffix)}
+	p.partEntry = partEntry{Number: s.next, Key: key, Begin: now.UnixNano()}
+	s.next++
+	if err := s.admit(ctx, p); err != nil {
+		return nil, err
+	}
+	p.buf = append(p.buf, s.header...)
+	s.parts[key] = p
+	s.all = append(s.all, p)
+	if s.oldest.IsZero() || now.Before(s.oldest) {
+		s.oldest = now
+	}
+	return p, nil
+}
+
+func (s *partSet) taken(name string) error {
+	return retry.Fatal(fmt.Errorf("%s is there already, and %s knows nothing of it: move it away, or set IfExists to file.Append to take the next number", s.show(name), s.show(s.dir)))
+}
+
+// sealOldest makes complete the part that was begun first of those that take records.
+func (s *partSet) sealOldest(ctx context.Context) error {
+	for ; s.active < len(s.all); s.active++ {
+		if p := s.all[s.active]; !p.sealed {
+			return s.seal(ctx, p)
+		}
+	}
+	return nil
+}
+
+// admit makes p one of those that have a buffer. Another may have to give way.
+func (s *partSet) admit(ctx context.Context, p *part) error {
+	s.uses++
+	p.used = s.uses
+	if p.buf != nil {
+		return nil
+	}
+	if len(s.opened) >= s.partRules.open {
+		idle := s.opened[0]
+		for _, o := range s.opened {
+			if o.used < idle.used {
+				idle = o
+			}
+		}
+		if err := s.giveWay(ctx, idle); err != nil {
+			return err
+		}
+	}
+	if n := len(s.spare); n > 0 {
+		p.buf, s.spare = s.spare[n-1], s.spare[:n-1]
+	} else {
+		p.buf = make([]byte, 0, min(s.buffer, 4<<10))
+	}
+	s.opened = append(s.opened, p)
+	return nil
+}
+
+// giveWay takes away buffer and descriptor of a part, which gets what is in the buffer.
+func (s *partSet) giveWay(ctx context.Context, p *part) error {
+	if len(p.buf) > 0 {
+		if err := s.locked(ctx, func() error { return s.spill(p) }); err != nil {
+			return err
+		}
+	}
+	return s.shut(p)
+}
+
+// shut takes away buffer, which is empty or not needed, and descriptor of a part.
+func (s *partSet) shut(p *part) error {
+	for i, o := range s.opened {
+		if o == p {
+			last := len(s.opened) - 1
+			s.opened[i] = s.opened[last]
+			s.opened[last] = nil
+			s.opened = s.opened[:last]
+			break
+		}
+	}
+	if p.buf != nil && cap(p.buf) <= 2*s.buffer && len(s.spare) < s.partRules.open {
+		s.spare = append(s.spare, p.buf[:0])
+	}
+	p.buf = nil
+	if p.file == nil {
+		return nil
+	}
+	err := p.file.Close()
+	p.file = nil
+	return err
+}
+
+// wrote counts a record in the part's buffer, and does what is due for it.
+func (s *partSet) wrote(ctx context.Context, p *part) error {
+	p.Records++
+	if len(p.buf) >= s.buffer {
+		if err := s.locked(ctx, func() error { return s.spill(p) }); err != nil {
+			return err
+		}
+	}
+	size := p.Bytes
+	if s.plain {
+		size += int64(len(p.buf))
+	}
+	if s.records > 0 && p.Records >= s.records || size >= s.bytes {
+		return s.seal(ctx, p)
+	}
+	return nil
+}
+
+// seal ends a part: the next commit makes it complete.
+func (s *partSet) seal(ctx context.Context, p *part) error {
+	if p.sealed {
+		return nil
+	}
+	p.sealed = true
+	s.sealed++
+	delete(s.parts, p.Key)
+	return s.giveWay(ctx, p)
+}
+
+// spill hands the buffer of a part to the operating system, as a member of its own if it is compressed. The caller has the lock.
+func (s *partSet) spill(p *part) error {
+	if len(p.buf) == 0 {
+		return nil
+	}
+	err := s.packed(p.buf, func(stored []byte) error {
+		if err := s.openPart(p); err != nil {
+			return err
+		}
+		p.dirty = true
+		n, err := p.file.WriteAt(stored, p.Bytes)
+		p.Bytes += int64(n)
+		if err == nil && n < len(stored) {
+			err = io.ErrShortWrite
+		}
+		p.Sum = crc32.Update(p.Sum, crc32.MakeTable(crc32.Castagnoli), stored)
+		return err
+	})
+	p.Raw += int64(len(p.buf))
+	if cap(p.buf) > 4*s.buffer {
+		p.buf = make([]byte, 0, s.buffer)
+	}
+	p.buf = p.buf[:0]
+	return err
+}
+
+// openPart gives a part its descriptor.
+func (s *partSet) openPart(p *part) (err error) {
+	if p.file != nil {
+		return nil
+	}
+	flag := os.O_RDWR
+	if !p.made {
+		flag |= os.O_CREATE | os.O_EXCL
+	}
+	if p.file, err = s.fsys.OpenFile(p.temp, flag, s.perm); err != nil {
+		return err
+	}
+	if !p.made {
+		p.made, s.added = true, true
+	}
+	return nil
+}
+
+// due reports whether a commit would make a part complete.
+func (s *partSet) due() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sealed > 0 || !s.oldest.IsZero() && time.Since(s.oldest) >= s.age
+}
