@@ -270,7 +270,9 @@ func BenchmarkCopyLines(b *testing.B) {
 		}
 		perRecord(b, benchRecords)
 	})
-	b.Run("weaver", func(b *testing.B) { benchCopy(b, func() weaver.Sink[[]byte] { return to(Lines(stdio), create(b, out)) }, Lines(path)) })
+	b.Run("weaver", func(b *testing.B) {
+		benchCopy(b, func() weaver.Sink[[]byte] { return to(Lines(stdio), create(b, out)) }, Lines(path))
+	})
 }
 
 func BenchmarkCSVToNDJSON(b *testing.B) {

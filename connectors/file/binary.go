@@ -15,16 +15,15 @@ import (
 // Prefix is how the records of file.Prefixed say how long they are.
 type Prefix uint8
 
+// The prefixes of file.Prefixed.
 const (
-	// Uvarint is an unsigned varint, as in streams of delimited protobuf messages.
-	Uvarint Prefix = iota
-	// Uint16BE is two bytes, the most significant one first; and so on.
-	Uint16BE
-	Uint16LE
-	Uint32BE
-	Uint32LE
-	Uint64BE
-	Uint64LE
+	Uvarint  Prefix = iota // an unsigned varint, as in streams of delimited protobuf messages
+	Uint16BE               // two bytes, the most significant one first
+	Uint16LE               // two bytes, the least significant one first
+	Uint32BE               // four bytes, the most significant one first
+	Uint32LE               // four bytes, the least significant one first
+	Uint64BE               // eight bytes, the most significant one first
+	Uint64LE               // eight bytes, the least significant one first
 )
 
 var prefixes = [...]struct {

@@ -396,7 +396,7 @@ func TestCrashCompressedFlusher(t *testing.T) {
 			}
 			for range 4 {
 				disk.CrashAt(rng.IntN(80))
-				for life() == nil { //nolint:revive // until the power goes
+				for life() == nil { // until the power goes
 				}
 				disk = disk.Crash(rng.Uint64())
 			}

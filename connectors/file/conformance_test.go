@@ -64,7 +64,9 @@ func TestSourceContract(t *testing.T) {
 	sourceContract(t, "Lines", map[string][]weaver.Record[[]byte]{"": wanted(20, lineOf)}, func() weaver.Source[[]byte] { return file.Lines(filepath.Join(dir, "lines")) })
 	sourceContract(t, "JSONArray", map[string][]weaver.Record[row]{"": wanted(20, rowOf)}, func() weaver.Source[row] { return file.JSONArray[row](filepath.Join(dir, "array")) })
 	sourceContract(t, "Fixed", map[string][]weaver.Record[[]byte]{"": wanted(20, wordOf)}, func() weaver.Source[[]byte] { return file.Fixed[[]byte](filepath.Join(dir, "fixed"), 4) })
-	sourceContract(t, "Prefixed", map[string][]weaver.Record[[]byte]{"": wanted(20, wordOf)}, func() weaver.Source[[]byte] { return file.Prefixed[[]byte](filepath.Join(dir, "prefixed"), file.Uvarint) })
+	sourceContract(t, "Prefixed", map[string][]weaver.Record[[]byte]{"": wanted(20, wordOf)}, func() weaver.Source[[]byte] {
+		return file.Prefixed[[]byte](filepath.Join(dir, "prefixed"), file.Uvarint)
+	})
 	sourceContract(t, "pattern", map[string][]weaver.Record[[]byte]{"": wanted(3, lineOf)}, func() weaver.Source[[]byte] { return file.Lines(filepath.Join(dir, "*.txt")) })
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "a.txt"), []byte("line 0\nline 1\nline 2"), 0o600))
 	sourceContract(t, "Parallel", map[string][]weaver.Record[[]byte]{

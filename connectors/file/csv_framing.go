@@ -47,10 +47,10 @@ func (r rowFraming) next(data []byte, eof bool, s *scan) (frame, bool) {
 	}
 	if s.phase == rowQuoted {
 		f, err := r.quoted(data, eof, s)
-		switch {
-		case err == nil:
+		if err == nil {
 			return noReturns(data, f, s), true
-		case err == errMore: //nolint:errorlint // made here
+		}
+		if errors.Is(err, errMore) {
 			return frame{}, false
 		}
 		*s = scan{first: s.first, phase: rowBad, bad: err}

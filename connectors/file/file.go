@@ -60,7 +60,7 @@ type File[T any] struct {
 	// MaxOpen is how many followed files are open at the same time. Those that are idle are closed when others need to be opened. Default 512.
 	MaxOpen int
 
-	// FS is where a source finds its files, by paths with slashes as io/fs has them. Resuming within a file needs files that implement io.Seeker. A sink has no use for
+	// FS is where a source finds its files, by paths with slashes as io/fs has them. Files that don't implement io.Seeker are resumed by reading them from their beginning. A sink has no use for
 	// it. Default: the operating system's.
 	FS fs.FS
 

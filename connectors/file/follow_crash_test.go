@@ -3,7 +3,6 @@ package file_test
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -165,7 +164,7 @@ func TestCrashFollow(t *testing.T) {
 			_, err = os.Stat(w.old(int(rotations) + 1))
 			require.ErrorIs(t, err, fs.ErrNotExist)
 			_, err = os.Stat(w.old(int(rotations)))
-			require.NoError(t, err, fmt.Sprint("there were as many rotations"))
+			require.NoError(t, err, "there were as many rotations")
 		})
 	}
 }

@@ -17,7 +17,7 @@ func ExampleFile_follow() {
 		fmt.Println(err)
 		return
 	}
-	defer os.RemoveAll(dir)
+	defer os.RemoveAll(dir) //nolint:errcheck // an example
 	path := filepath.Join(dir, "app.log")
 	lines := [][]byte{[]byte("started\n"), []byte("working\n"), []byte("stopped\n")}
 	_ = os.WriteFile(path, lines[0], 0o600)

@@ -89,15 +89,15 @@ func (h *handle) Seek(offset int64, whence int) (int64, error) {
 	return offset, nil
 }
 
-// has reports whether the bytes before offset are those that print was made of.
-func (h *handle) has(print fingerprint, offset int64) (bool, error) {
-	if print.size == 0 {
+// has reports whether the bytes before offset are those that tail was made of.
+func (h *handle) has(tail fingerprint, offset int64) (bool, error) {
+	if tail.size == 0 {
 		return true, nil
 	}
-	data := make([]byte, print.size)
+	data := make([]byte, tail.size)
 	n, err := h.ReadAt(data, offset-int64(len(data)))
 	if err != nil && !errors.Is(err, io.EOF) {
 		return false, err
 	}
-	return n == len(data) && fingerprintOf(data) == print, nil
+	return n == len(data) && fingerprintOf(data) == tail, nil
 }

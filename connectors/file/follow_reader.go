@@ -457,12 +457,12 @@ func (r *follower[T]) hasYounger(g generation, rotated bool) (bool, error) {
 		switch {
 		case x.id.known() && x.id == g.id:
 			for _, y := range all[i+1:] {
-				if y.size > 0 && !(rotated && y.current) {
+				if y.size > 0 && (!rotated || !y.current) {
 					return true, err
 				}
 			}
 			return false, err
-		case x.time > g.time && !g.id.known() && x.size > 0 && !(rotated && x.current):
+		case x.time > g.time && !g.id.known() && x.size > 0 && (!rotated || !x.current):
 			return true, err
 		}
 	}

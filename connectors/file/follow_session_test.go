@@ -74,7 +74,7 @@ func TestFollowPattern(t *testing.T) {
 			store := checkpoint.NewMemory()
 			c := &collected{}
 			appendTo(t, filepath.Join(dir, "a.log"), "a1\n")
-			p, stop := running(t, f, c, store)
+			_, stop := running(t, f, c, store)
 			wants := func(want ...string) {
 				t.Helper()
 				require.Eventually(t, func() bool { return len(c.all()) >= len(want) }, 10*time.Second, time.Millisecond)
@@ -94,7 +94,7 @@ func TestFollowPattern(t *testing.T) {
 			require.NoError(t, os.Rename(filepath.Join(dir, "a.log.1"), filepath.Join(dir, "a.log.2")))
 			require.NoError(t, os.Rename(filepath.Join(dir, "a.log"), filepath.Join(dir, "a.log.1")))
 			appendTo(t, filepath.Join(dir, "a.log"), "a3\n")
-			p, _ = running(t, f, c, store)
+			p, _ := running(t, f, c, store)
 			wants("a1", "b1", "c1", "a2", "a3")
 			// What is gone doesn't leave a lane, and may come back.
 			require.NoError(t, os.Remove(filepath.Join(dir, "b.log")))

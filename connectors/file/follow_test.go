@@ -1,6 +1,8 @@
 package file
 
 import (
+	"bytes"
+	"compress/gzip"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -20,7 +22,7 @@ var kinds = map[string]func(*File[[]byte]) *File[[]byte]{
 	"no inodes": func(f *File[[]byte]) *File[[]byte] { return noInodes(deaf(brisk(f))) },
 }
 
-func eachKind(t *testing.T, test func(t *testing.T, make func(*File[[]byte]) *File[[]byte])) {
+func eachKind(t *testing.T, test func(t *testing.T, kind func(*File[[]byte]) *File[[]byte])) {
 	t.Parallel()
 	for name, kind := range kinds {
 		t.Run(name, func(t *testing.T) {
@@ -178,6 +180,48 @@ func TestFollowDeletedAndMadeAgain(t *testing.T) {
 		x = read(t, kind(Lines(l.path)), weaver.Split{}, at)
 		x.wants("four")
 		require.Contains(t, x.logs.String(), "no copy of it is found")
+	})
+}
+
+// TestFollowCompressed: a file may be renamed and compressed while nobody looks, in the middle of what was not read.
+func TestFollowCompressed(t *testing.T) {
+	eachKind(t, func(t *testing.T, kind func(*File[[]byte]) *File[[]byte]) {
+		l := newLog(t, "app.log")
+		line := func(i int) string { return fmt.Sprintf("2026-11-23T10:00:00 line %06d of this log", i) }
+		x := read(t, kind(Lines(l.path)), weaver.Split{}, nil)
+		var want []string
+		write := func() {
+			want = append(want, line(len(want)))
+			l.write(want[len(want)-1] + "\n")
+		}
+		write()
+		write()
+		write()
+		x.wants(want...)
+		at := x.stop()
+		write()
+		l.rename()
+		l.reopen()
+		write()
+		data, err := os.ReadFile(l.old(1))
+		require.NoError(t, err)
+		info, err := os.Stat(l.old(1))
+		require.NoError(t, err)
+		var packed bytes.Buffer
+		w := gzip.NewWriter(&packed)
+		_, err = w.Write(data)
+		require.NoError(t, err)
+		require.NoError(t, w.Close())
+		realFile(t, l.old(1)+".gz", packed.String())
+		require.NoError(t, os.Chtimes(l.old(1)+".gz", info.ModTime(), info.ModTime()))
+		require.NoError(t, os.Remove(l.old(1)))
+		x = read(t, kind(Lines(l.path)), weaver.Split{}, at)
+		x.wants(want[3:]...)
+		at = x.stop()
+		write()
+		x = read(t, kind(Lines(l.path)), weaver.Split{}, at)
+		x.wants(want[5:]...)
+		require.NotContains(t, x.logs.String(), "lost")
 	})
 }
 

@@ -586,7 +586,8 @@ func (r *turns[T]) encode() weaver.Position {
 	if r.cur != nil {
 		count++
 	}
-	dst := append(r.encoded[:0], entriesVersion)
+	dst := r.encoded[:0]
+	dst = append(dst, entriesVersion)
 	dst = binary.AppendUvarint(dst, uint64(r.seq)) //nolint:gosec // never negative
 	dst = binary.AppendUvarint(dst, uint64(count)) //nolint:gosec // never negative
 	dst = append(dst, r.body...)

@@ -416,7 +416,7 @@ func FuzzNDJSON(f *testing.F) {
 			if !l.bad && strings.Trim(l.value, " \t\r") == "" {
 				continue
 			}
-			if !l.bad && !(json.Valid([]byte(l.value)) && utf8.ValidString(l.value)) {
+			if !l.bad && (!json.Valid([]byte(l.value)) || !utf8.ValidString(l.value)) {
 				l.bad, l.value = true, ""
 			}
 			want = append(want, l)

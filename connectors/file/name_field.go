@@ -132,7 +132,7 @@ func nameable(t reflect.Type) bool {
 		}
 		t = t.Elem()
 	}
-	switch t.Kind() {
+	switch t.Kind() { //nolint:exhaustive // the rest are plain
 	case reflect.Slice:
 		return t.Elem().Kind() == reflect.Uint8
 	case reflect.Struct, reflect.Array, reflect.Map, reflect.Func, reflect.Chan, reflect.UnsafePointer, reflect.Complex64, reflect.Complex128, reflect.Invalid:
@@ -201,7 +201,7 @@ func (s *step) take(x reflect.Value) (reflect.Value, bool) {
 }
 
 func (f *field) appendValue(dst []byte, x reflect.Value, limit int) ([]byte, error) {
-	if x.IsValid() && x.Type().Implements(textMarshaler) && !(x.Kind() == reflect.Pointer && x.IsNil()) {
+	if x.IsValid() && x.Type().Implements(textMarshaler) && (x.Kind() != reflect.Pointer || !x.IsNil()) {
 		return appendText(dst, x, limit)
 	}
 	if x = settled(x); !x.IsValid() {
@@ -211,7 +211,7 @@ func (f *field) appendValue(dst []byte, x reflect.Value, limit int) ([]byte, err
 		return appendText(dst, x, limit)
 	}
 	var buf [32]byte
-	switch x.Kind() {
+	switch x.Kind() { //nolint:exhaustive // the rest is an error
 	case reflect.String:
 		return appendEscaped(dst, x.String(), limit), nil
 	case reflect.Bool:

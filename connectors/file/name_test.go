@@ -1,7 +1,6 @@
 package file
 
 import (
-	"fmt"
 	"math"
 	"net/url"
 	"os"
@@ -73,6 +72,12 @@ func checkElement(t testing.TB, e, of string) {
 	require.NotRegexp(t, `(?i)^(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)`, e, "%.100q", of)
 }
 
+// raw can hold what is no text.
+type raw struct {
+	Value []byte `json:"value"`
+	N     int    `json:"n"`
+}
+
 type named struct {
 	Value string `json:"value"`
 	N     int    `json:"n"`
@@ -87,16 +92,14 @@ func TestHostileNames(t *testing.T) {
 	for _, template := range []string{"{value}/{part}.ndjson", "{value}-{part}.ndjson", "{key}/{value}/x{part}.ndjson", "x.{part}.{key}"} {
 		base := t.TempDir()
 		root := filepath.Join(base, "a", "b", "root")
-		p := Parts(NDJSON[named](filepath.Join(root, filepath.FromSlash(template))))
+		p := Parts(NDJSON[raw](filepath.Join(root, filepath.FromSlash(template))))
 		p.MaxOpen, p.MaxParts, p.each.Sync = 8, 100, SyncNever
 		w, _ := keepParts(t, p, weaver.Lane{})
-		b := weaver.NewBatch[named](0, 0)
+		b := weaver.NewBatch[raw](0, 0)
 		for round := range 2 {
 			for i, v := range values {
 				r := b.Add()
-				r.Value, r.Key = named{fmt.Sprintf("%x", v), i}, []byte(v)
-				r.Value.Value = v
-				r.Value.N = round*len(values) + i
+				r.Value, r.Key = raw{[]byte(v), round*len(values) + i}, []byte(v)
 			}
 		}
 		require.NoError(t, w.Write(t.Context(), b))
@@ -124,20 +127,17 @@ func TestHostileNames(t *testing.T) {
 				checkElement(t, e, name)
 			}
 			key := regexp.MustCompile(`\d{6}`).ReplaceAllString(name, "")
-			items, _ := drain(t, NDJSON[named](part.Path), nil, 0)
-			require.Len(t, items, int(part.Records))
-			for _, i := range items {
-				require.Empty(t, i.Err)
-			}
-			r, err := NDJSON[named](part.Path).OpenReader(t.Context(), weaver.Lane{})
+			r, err := NDJSON[raw](part.Path).OpenReader(t.Context(), weaver.Lane{})
 			require.NoError(t, err)
-			got := weaver.NewBatch[named](0, 0)
+			got := weaver.NewBatch[raw](0, 0)
 			_, _ = r.Read(t.Context(), got)
 			require.NoError(t, r.Close())
+			require.Len(t, got.Records, int(part.Records))
 			for _, x := range got.Records {
 				require.NotContains(t, found, x.Value.N)
 				found[x.Value.N] = name
 				want := values[x.Value.N%len(values)]
+				require.Equal(t, want, string(x.Value.Value))
 				if before, ok := byDir[key]; ok {
 					require.Equal(t, before, want, "two values share %s", name)
 				}

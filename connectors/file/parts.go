@@ -29,8 +29,8 @@ type PartSink[T any] struct {
 	// MaxAge is how long after its first record a part is complete, at the next commit or, if nothing comes, by itself. Default 1 hour.
 	MaxAge time.Duration
 
-	// MaxOpen is how many parts have a descriptor and a buffer of BufferBytes at the same time. Records for others make the one that was not used the longest give way, which ends
-	// a member of a compressed file: if names alternate, more is faster and smaller. Default 64.
+	// MaxOpen is how many parts of a split have a descriptor at the same time. So many times BufferBytes is also the memory that records of all parts are collected in: if they
+	// need more, the part that has most is written to. With very many names at once, more of it makes writing faster, and files smaller that are compressed. Default 64.
 	MaxOpen int
 
 	// MaxParts is how many parts a split may have unfinished: of one more, the oldest is complete. A commit has to write down all of them, some 200 bytes each. Those that were begun

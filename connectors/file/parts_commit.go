@@ -112,15 +112,10 @@ func (s *partSet) settle(how settling) error {
 
 // sync makes durable what a part holds.
 func (s *partSet) sync(p *part) error {
-	reopened := p.file == nil
 	if err := s.openPart(p); err != nil {
 		return err
 	}
 	err := p.file.Sync()
-	if reopened {
-		err = errors.Join(err, p.file.Close())
-		p.file = nil
-	}
 	p.dirty = err != nil
 	return err
 }
@@ -133,6 +128,7 @@ func (s *partSet) leave(done []*part) error {
 	var errs []error
 	for _, p := range done {
 		errs = append(errs, s.shut(p))
+		s.setBuffer(p, nil)
 		if p.sealed {
 			s.sealed--
 		} else {
@@ -287,7 +283,7 @@ func (s *partSet) close() error {
 			errs = append(errs, p.file.Close())
 		}
 	}
-	s.parts, s.all, s.opened, s.spare = nil, nil, nil, nil
+	s.parts, s.all, s.opened = nil, nil, nil
 	errs = append(errs, s.guard.Close(), s.fsys.Close()) // which gives back the lock
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("%s: %w", s.show(s.dir), err)

@@ -177,7 +177,7 @@ func TestCrashParts(t *testing.T) {
 					after.rng = rand.New(rand.NewPCG(s, uint64(n)))
 					for range 2 {
 						after.disk.CrashAt(after.rng.IntN(200))
-						for after.life(8, false) == nil { //nolint:revive // until the power goes
+						for after.life(8, false) == nil { // until the power goes
 						}
 						after.disk = after.disk.Crash(after.rng.Uint64())
 					}
@@ -256,7 +256,7 @@ func TestCrashPartsShared(t *testing.T) {
 		}
 		for range 4 {
 			disk.CrashAt(rng.IntN(150))
-			for life() == nil { //nolint:revive // until the power goes
+			for life() == nil { // until the power goes
 			}
 			disk = disk.Crash(rng.Uint64())
 		}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -52,8 +53,8 @@ type partSet struct {
 	parts    map[string]*part
 	all      []*part // not complete, in the order of numbers
 	active   int     // place in all before which no part takes records
-	opened   []*part // that have a buffer, at most as many as may be open
-	spare    [][]byte
+	opened   []*part // that have a descriptor
+	held     int     // memory of all buffers
 	next     uint64
 	manifest int64 // bytes of it
 	uses     uint64
@@ -147,7 +148,7 @@ func (s *partSet) locked(ctx context.Context, do func() error) (err error) {
 	return do()
 }
 
-// create begins a part, with a buffer. mu is held, as in all that follows.
+// create begins a part. mu is held, as in all that follows.
 func (s *partSet) create(ctx context.Context, key string, now time.Time) (*part, error) {
 	for {
 		name := numbered(key, s.next)
@@ -171,10 +172,6 @@ func (s *partSet) create(ctx context.Context, key string, now time.Time) (*part,
 	p := &part{begun: now, temp: s.in(strconv.FormatUint(s.next, 10) + partSuffix)}
 	p.partEntry = partEntry{Number: s.next, Key: key, Begin: now.UnixNano()}
 	s.next++
-	if err := s.admit(ctx, p); err != nil {
-		return nil, err
-	}
-	p.buf = append(p.buf, s.header...)
 	s.parts[key] = p
 	s.all = append(s.all, p)
 	if s.oldest.IsZero() || now.Before(s.oldest) {
@@ -197,61 +194,39 @@ func (s *partSet) sealOldest(ctx context.Context) error {
 	return nil
 }
 
-// admit makes p one of those that have a buffer. Another may have to give way.
-func (s *partSet) admit(ctx context.Context, p *part) error {
-	s.uses++
-	p.used = s.uses
-	if p.buf != nil {
-		return nil
-	}
-	if len(s.opened) >= s.partRules.open {
-		idle := s.opened[0]
-		for _, o := range s.opened {
-			if o.used < idle.used {
-				idle = o
+// setBuffer gives a part another buffer, or none, or what its own has become.
+func (s *partSet) setBuffer(p *part, buf []byte) {
+	s.held += cap(buf) - cap(p.buf)
+	p.buf = buf
+}
+
+// makeRoom hands the largest buffers to the operating system until the rest is no more than it may be.
+func (s *partSet) makeRoom(ctx context.Context) error {
+	for s.held > s.open*s.buffer {
+		var largest *part
+		for _, p := range s.all[s.active:] {
+			if largest == nil || cap(p.buf) > cap(largest.buf) {
+				largest = p
 			}
 		}
-		if err := s.giveWay(ctx, idle); err != nil {
+		if largest == nil {
+			break
+		}
+		if err := s.locked(ctx, func() error { return s.spill(largest) }); err != nil {
 			return err
 		}
+		s.setBuffer(largest, nil)
 	}
-	if n := len(s.spare); n > 0 {
-		p.buf, s.spare = s.spare[n-1], s.spare[:n-1]
-	} else {
-		p.buf = make([]byte, 0, min(s.buffer, 4<<10))
-	}
-	s.opened = append(s.opened, p)
 	return nil
 }
 
-// giveWay takes away buffer and descriptor of a part, which gets what is in the buffer.
-func (s *partSet) giveWay(ctx context.Context, p *part) error {
-	if len(p.buf) > 0 {
-		if err := s.locked(ctx, func() error { return s.spill(p) }); err != nil {
-			return err
-		}
-	}
-	return s.shut(p)
-}
-
-// shut takes away buffer, which is empty or not needed, and descriptor of a part.
+// shut takes away the descriptor of a part.
 func (s *partSet) shut(p *part) error {
-	for i, o := range s.opened {
-		if o == p {
-			last := len(s.opened) - 1
-			s.opened[i] = s.opened[last]
-			s.opened[last] = nil
-			s.opened = s.opened[:last]
-			break
-		}
-	}
-	if p.buf != nil && cap(p.buf) <= 2*s.buffer && len(s.spare) < s.partRules.open {
-		s.spare = append(s.spare, p.buf[:0])
-	}
-	p.buf = nil
 	if p.file == nil {
 		return nil
 	}
+	i := slices.Index(s.opened, p)
+	s.opened = slices.Delete(s.opened, i, i+1)
 	err := p.file.Close()
 	p.file = nil
 	return err
@@ -264,6 +239,9 @@ func (s *partSet) wrote(ctx context.Context, p *part) error {
 		if err := s.locked(ctx, func() error { return s.spill(p) }); err != nil {
 			return err
 		}
+	}
+	if err := s.makeRoom(ctx); err != nil {
+		return err
 	}
 	size := p.Bytes
 	if s.plain {
@@ -283,7 +261,13 @@ func (s *partSet) seal(ctx context.Context, p *part) error {
 	p.sealed = true
 	s.sealed++
 	delete(s.parts, p.Key)
-	return s.giveWay(ctx, p)
+	if len(p.buf) > 0 {
+		if err := s.locked(ctx, func() error { return s.spill(p) }); err != nil {
+			return err
+		}
+	}
+	s.setBuffer(p, nil)
+	return s.shut(p)
 }
 
 // spill hands the buffer of a part to the operating system, as a member of its own if it is compressed. The caller has the lock.
@@ -305,25 +289,41 @@ func (s *partSet) spill(p *part) error {
 		return err
 	})
 	p.Raw += int64(len(p.buf))
-	if cap(p.buf) > 4*s.buffer {
-		p.buf = make([]byte, 0, s.buffer)
+	if cap(p.buf) > 4*s.buffer { // of one huge record
+		s.setBuffer(p, nil)
 	}
 	p.buf = p.buf[:0]
 	return err
 }
 
-// openPart gives a part its descriptor.
-func (s *partSet) openPart(p *part) (err error) {
+// openPart gives a part its descriptor, which another may have to do without.
+func (s *partSet) openPart(p *part) error {
+	s.uses++
+	p.used = s.uses
 	if p.file != nil {
 		return nil
+	}
+	if len(s.opened) >= s.open {
+		idle := s.opened[0]
+		for _, o := range s.opened {
+			if o.used < idle.used {
+				idle = o
+			}
+		}
+		if err := s.shut(idle); err != nil {
+			return err
+		}
 	}
 	flag := os.O_RDWR
 	if !p.made {
 		flag |= os.O_CREATE | os.O_EXCL
 	}
-	if p.file, err = s.fsys.OpenFile(p.temp, flag, s.perm); err != nil {
+	f, err := s.fsys.OpenFile(p.temp, flag, s.perm)
+	if err != nil {
 		return err
 	}
+	p.file = f
+	s.opened = append(s.opened, p)
 	if !p.made {
 		p.made, s.added = true, true
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -329,16 +330,14 @@ func TestPartsAreBounded(t *testing.T) {
 	for i := range n {
 		require.NoError(t, w.Write(t.Context(), batchOf(visit{Page: fmt.Sprint(i % 40), N: i})))
 		require.LessOrEqual(t, len(w.set.opened), 3)
-		require.LessOrEqual(t, len(w.set.spare), 3)
 		require.LessOrEqual(t, len(w.set.parts), 10)
-		files := 0
+		held := 0
 		for _, q := range w.set.all {
-			if q.file != nil {
-				files++
-			}
-			require.True(t, q.buf == nil || contains(w.set.opened, q))
+			require.Equal(t, q.file != nil, slices.Contains(w.set.opened, q))
+			held += cap(q.buf)
 		}
-		require.LessOrEqual(t, files, 3)
+		require.Equal(t, held, w.set.held)
+		require.LessOrEqual(t, held, 3*100)
 		if w.Due() {
 			require.NoError(t, w.Commit(t.Context(), []byte{1}))
 			require.LessOrEqual(t, len(w.set.last.Open), 10)
@@ -364,15 +363,6 @@ func TestPartsAreBounded(t *testing.T) {
 	require.Equal(t, map[string]string{
 		"000001": "1234\n12345\n", "000002": "x\na line that is longer than all of it\n", "000003": "y\n",
 	}, data)
-}
-
-func contains(parts []*part, p *part) bool {
-	for _, o := range parts {
-		if o == p {
-			return true
-		}
-	}
-	return false
 }
 
 func TestPartsEarlierWritersAreFenced(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	weaver "github.com/bohica-labs/dataweaver"
@@ -97,19 +98,16 @@ func (w *partWriter[T]) put(ctx context.Context, v *T, now time.Time) (bad, err 
 		if p, err = s.create(ctx, string(w.name), now); err != nil {
 			return nil, err
 		}
-		p.buf = append(p.buf, w.scratch...)
+		s.setBuffer(p, slices.Concat(s.header, w.scratch))
 		if cap(w.scratch) > 4*w.rules.buffer {
 			w.scratch = nil
 		}
 	} else {
-		if err := s.admit(ctx, p); err != nil {
-			return nil, err
-		}
 		out, bad := w.encoder.append(p.buf, v)
 		if bad != nil {
 			return bad, nil
 		}
-		p.buf = out
+		s.setBuffer(p, out)
 	}
 	if p != w.last {
 		w.last = p

@@ -220,7 +220,7 @@ func unpackedHead(r io.ReaderAt, size int64, c Compression, n int) ([]byte, erro
 		if err != nil {
 			return nil, errors.Join(in.err, err)
 		}
-		defer z.Close() //nolint:errcheck // it has no say
+		defer z.Close()
 		out = z
 	case Zstd:
 		d, err := newZstdReader()

@@ -151,14 +151,13 @@ func (u *unpacked) unpack(p []byte) (int, error) {
 		u.drop -= int64(n)
 		n = 0
 	}
-	switch err { //nolint:errorlint // only as it is does io.EOF say that the member is whole
-	case nil:
-		return n, nil
-	case io.EOF:
-		u.phase = between
-		return n, nil
+	if err == io.EOF { //nolint:errorlint // only as it is does it say that the member is whole
+		u.phase, err = between, nil
 	}
-	return n, u.fail(err)
+	if err != nil {
+		err = u.fail(err)
+	}
+	return n, err
 }
 
 // fail returns what to make of an error of the format.

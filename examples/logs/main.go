@@ -27,12 +27,13 @@ func main() {
 	flag.Parse()
 	// Ctrl-C ends following; what was read is still written.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
 	p, err := archive(*log, *out)
 	if err == nil {
 		err = p.Run(ctx)
 	}
-	if err != nil && ctx.Err() == nil {
+	stopped := ctx.Err() != nil
+	stop()
+	if err != nil && !stopped {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

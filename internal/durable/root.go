@@ -57,7 +57,7 @@ func (r rootFS) OpenFile(name string, flag int, perm fs.FileMode) (File, error) 
 
 func (r rootFS) Mkdir(name string, perm fs.FileMode) error    { return r.root.Mkdir(name, perm) }
 func (r rootFS) MkdirAll(name string, perm fs.FileMode) error { return r.root.MkdirAll(name, perm) }
-func (r rootFS) Link(oldname, newname string) error { return r.root.Link(oldname, newname) }
+func (r rootFS) Link(oldname, newname string) error           { return r.root.Link(oldname, newname) }
 
 func (r rootFS) Rename(oldname, newname string) error  { return r.root.Rename(oldname, newname) }
 func (r rootFS) Remove(name string) error              { return r.root.Remove(name) }

@@ -20,7 +20,7 @@
 // What has no place in T is skipped, and what reads or writes itself (json.Unmarshaler, json.Marshaler) is left to itself; json.RawMessage is kept as it
 // is. As in encoding/json, null leaves a zero value, except where T has a pointer, and the integer -0 is 0.
 //
-// Checking takes about a tenth of the time that encoding/json takes to decode a struct, and no allocation.
+// For a struct, checking takes about a tenth of the time that decoding takes, a quarter where most of a document has no place in it, and no allocations.
 //
 // # A faster library
 //

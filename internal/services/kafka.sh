@@ -1,0 +1,84 @@
+#!/usr/bin/env bash
+# Apache Kafka (KRaft, one node that is broker and controller) from Maven Central, in the folder that is given.
+set -euo pipefail
+cd "$(dirname "$0")"
+. ./ports.sh
+dir="$1"
+version=4.2.0
+libs="$WEAVER_SERVICES_CACHE/kafka-$version"
+
+for program in java mvn; do
+  if ! command -v "$program" >/dev/null; then
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+      apt-get update -q && apt-get install -q -y --no-install-recommends openjdk-17-jre-headless maven
+    else
+      echo "Kafka needs Java 17 and Maven: install openjdk-17-jre-headless and maven, or set WEAVER_TEST_KAFKA to the address of a broker"
+      exit 1
+    fi
+  fi
+done
+
+if [ ! -f "$libs/complete" ]; then
+  fetching="$(mktemp -d "$WEAVER_SERVICES_CACHE/fetching.XXXXXX")"
+  cat >"$fetching/pom.xml" <<POM
+<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>weaver</groupId><artifactId>kafka</artifactId><version>1</version>
+  <dependencies>
+    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>$version</version></dependency>
+    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka-tools</artifactId><version>$version</version></dependency>
+  </dependencies>
+</project>
+POM
+  mvn -q -B -f "$fetching/pom.xml" org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies -DoutputDirectory="$fetching/libs"
+  touch "$fetching/libs/complete"
+  rm -rf "$libs"
+  mv "$fetching/libs" "$libs"
+  rm -rf "$fetching"
+fi
+
+cat >"$dir/Ready.java" <<'JAVA'
+import java.util.Properties;
+import org.apache.kafka.clients.admin.Admin;
+
+/** Returns as soon as the broker answers. */
+public class Ready {
+  public static void main(String[] args) throws Exception {
+    Properties p = new Properties();
+    p.put("bootstrap.servers", args[0]);
+    p.put("default.api.timeout.ms", "30000");
+    try (Admin admin = Admin.create(p)) {
+      admin.describeCluster().nodes().get();
+    }
+  }
+}
+JAVA
+
+read -r port controller <<<"$(free_ports 2)"
+cat >"$dir/server.properties" <<CONF
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:$controller
+listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller
+advertised.listeners=PLAINTEXT://127.0.0.1:$port
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=PLAINTEXT
+log.dirs=$dir/data
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
+auto.create.topics.enable=false
+CONF
+java -cp "$libs/*" kafka.tools.StorageTool format -t "$(java -cp "$libs/*" kafka.tools.StorageTool random-uuid)" -c "$dir/server.properties"
+java -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "$libs/*" kafka.Kafka "$dir/server.properties" >"$dir/kafka.log" 2>&1 &
+echo $! >"$dir/pid"
+if ! timeout 60 java -XX:TieredStopAtLevel=1 -cp "$libs/*" "$dir/Ready.java" "127.0.0.1:$port"; then
+  cat "$dir/kafka.log"
+  exit 1
+fi
+echo "127.0.0.1:$port" >"$dir/address"
