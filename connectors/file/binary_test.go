@@ -219,6 +219,7 @@ func TestBinaryIsAppendedBehindWholeRecords(t *testing.T) {
 		"fixed, nothing else": {before: "a", after: "new"},
 		"prefixed, whole":     {file: prefixed32, before: "\x00\x00\x00\x01a", after: "\x00\x00\x00\x01a\x00\x00\x00\x03new"},
 		"prefixed, torn":      {file: prefixed32, before: "\x00\x00\x00\x01a\x00\x00\x00\x02b", after: "\x00\x00\x00\x01a\x00\x00\x00\x03new"},
+		"prefixed, as long":   {file: prefixed32, before: "\x00\x00\x00\x01a\x00\x00\x00\x05bcd", after: "\x00\x00\x00\x01a\x00\x00\x00\x03new"},
 		"prefixed, length":    {file: prefixed32, before: "\x00\x00\x00\x01a\x00\x00", after: "\x00\x00\x00\x01a\x00\x00\x00\x03new"},
 		"prefixed, much":      {file: prefixed32, before: bigger + bigger + bigger + bigger[:9], after: bigger + bigger + bigger + "\x00\x00\x00\x03new"},
 		"prefixed, other":     {file: prefixed32, before: "a text, and no such file", fatal: "it is no file of such records"},

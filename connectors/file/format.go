@@ -12,10 +12,11 @@ type format[T any] struct {
 	framing framing
 	decoder decoder[T]
 	encoder encoder[T]
-	lines   bool // records are lines: a line end behind a record is part of it, and the next one begins a record, whatever is wrong with this one
-	number  bool // Seq, and errors, say which record of its file it is, and not on which line it begins
-	mark    byte // where lines: a line without it, that doesn't begin with white space, is a record; 0: all such lines are
-	bom     bool // a byte order mark at the beginning is skipped
+	many    manyDecoder[T] // nil: none
+	lines   bool           // records are lines: a line end behind a record is part of it, and the next one begins a record, whatever is wrong with this one
+	number  bool           // Seq, and errors, say which record of its file it is, and not on which line it begins
+	mark    byte           // where lines: a line without it, that doesn't begin with white space, is a record; 0: all such lines are
+	bom     bool           // a byte order mark at the beginning is skipped
 }
 
 // framing finds where records begin and end. It keeps nothing from one record to the next, so that any record's begin is a place to resume at.
@@ -58,6 +59,19 @@ type decoder[T any] interface {
 	begin(header []byte) error
 	// decode sets *v, which is zero, to what body says. Memory that lives as long as b comes from b; body is overwritten later.
 	decode(b *weaver.Batch[T], body []byte, v *T) error
+}
+
+// manyDecoder is for values that are what the lines say, byte by byte: most of the time goes into what is done for each of them.
+type manyDecoder[T any] interface {
+	// decodeMany adds records of the lines with which data begins to b, until it is full, and returns how long these lines are and how many. It leaves what isn't
+	// a plain line, in data as a whole, not empty, not longer than longest and without white space before it. Line is the number of the first.
+	decodeMany(b *weaver.Batch[T], data []byte, line int64, longest int) (size, lines int)
+}
+
+// manyEncoder is the same for an encoder.
+type manyEncoder[T any] interface {
+	// appendMany appends records until dst is as long as limit. It returns how many; all before the first one that has an error.
+	appendMany(dst []byte, records []weaver.Record[T], limit int) ([]byte, int)
 }
 
 // encoder makes records of values.

@@ -65,7 +65,37 @@ func isBlank(line []byte) bool {
 }
 
 func newLines(*File[[]byte]) (format[[]byte], error) {
-	return format[[]byte]{framing: lineFraming{}, decoder: rawLines{}, encoder: rawLines{}, lines: true}, nil
+	return format[[]byte]{framing: lineFraming{}, decoder: rawLines{}, many: &cutLines{}, encoder: rawLines{}, lines: true}, nil
+}
+
+// cutLines copies many lines at once.
+type cutLines struct{ ends []int } // behind each line end
+
+func (c *cutLines) decodeMany(b *weaver.Batch[[]byte], data []byte, line int64, longest int) (size, lines int) {
+	c.ends = c.ends[:0]
+	records, room := b.Room()
+	for len(c.ends) < records && size < room {
+		n := bytes.IndexByte(data[size:], '\n')
+		if n <= 0 || n > longest || data[size] <= ' ' {
+			break
+		}
+		size += n + 1
+		c.ends = append(c.ends, size)
+	}
+	text := b.Bytes(size)
+	copy(text, data)
+	begin := 0
+	for i, end := range c.ends {
+		n := end - 1
+		if text[n-1] == '\r' {
+			n--
+		}
+		r := b.Add()
+		r.Value = text[begin:n:n]
+		r.Seq = line + int64(i)
+		begin = end
+	}
+	return size, len(c.ends)
 }
 
 // rawLines has lines as values.
@@ -85,6 +115,20 @@ func (rawLines) append(dst []byte, v *[]byte) ([]byte, error) {
 		return dst, fmt.Errorf("a line cannot contain a line end: %s", serde.Excerpt(line))
 	}
 	return append(append(dst, line...), '\n'), nil
+}
+
+func (r rawLines) appendMany(dst []byte, records []weaver.Record[[]byte], limit int) ([]byte, int) {
+	for i := range records {
+		if len(dst) >= limit || records[i].Op == weaver.Delete {
+			return dst, i
+		}
+		out, err := r.append(dst, &records[i].Value)
+		if err != nil {
+			return dst, i
+		}
+		dst = out
+	}
+	return dst, len(records)
 }
 
 func newNDJSON[T any](f *File[T]) (format[T], error) {

@@ -287,6 +287,13 @@ func (s *stream[T]) fill(ctx context.Context, b *weaver.Batch[T]) (ended bool, e
 		data := s.in.data()
 		// Nearly all records are plain lines, for which framing says the same, but not so fast.
 		if s.format.lines && s.scan.at == 0 && s.in.offset > s.first {
+			if s.format.many != nil {
+				if size, lines := s.format.many.decodeMany(b, data, s.line, s.maxBytes); lines > 0 {
+					s.in.drop(size)
+					s.line += int64(lines)
+					continue
+				}
+			}
 			n := bytes.IndexByte(data, '\n')
 			if n > 0 && n <= s.maxBytes && data[0] > ' ' && (s.format.mark == 0 || s.clear >= s.in.offset+int64(n) || s.lacksMark(data, n)) {
 				body := data[:n]

@@ -43,7 +43,18 @@ func (w *writer[T]) Write(ctx context.Context, b *weaver.Batch[T]) error {
 		w.buf = make([]byte, 0, w.limit+w.limit/16) // the record that fills it goes beyond
 	}
 	var failed []weaver.RecordError
-	for i := range b.Records {
+	many, _ := w.encoder.(manyEncoder[T])
+	for i := 0; i < len(b.Records); i++ {
+		if many != nil && len(w.buf) < w.limit {
+			var n int
+			if w.buf, n = many.appendMany(w.buf, b.Records[i:], w.limit); n > 0 {
+				i += n - 1
+				if err := w.spillIfFull(ctx); err != nil {
+					return err
+				}
+				continue
+			}
+		}
 		r := &b.Records[i]
 		if r.Op == weaver.Delete {
 			failed = append(failed, weaver.RecordError{Index: i, Err: retry.Permanent(errDelete)})
@@ -55,10 +66,8 @@ func (w *writer[T]) Write(ctx context.Context, b *weaver.Batch[T]) error {
 			continue
 		}
 		w.buf = out
-		if len(w.buf) >= w.limit {
-			if err := w.spill(ctx); err != nil {
-				return w.broken(err)
-			}
+		if err := w.spillIfFull(ctx); err != nil {
+			return err
 		}
 	}
 	if failed != nil {
@@ -82,6 +91,16 @@ func (w *writer[T]) begin(ctx context.Context) error {
 	}
 	var err error
 	if w.shared, err = w.file.share(ctx, w); err != nil {
+		return w.broken(err)
+	}
+	return nil
+}
+
+func (w *writer[T]) spillIfFull(ctx context.Context) error {
+	if len(w.buf) < w.limit {
+		return nil
+	}
+	if err := w.spill(ctx); err != nil {
 		return w.broken(err)
 	}
 	return nil
