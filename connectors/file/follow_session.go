@@ -21,7 +21,7 @@ type tracked struct {
 
 func splitOfPath(path string) string { return filepath.ToSlash(path) }
 func pathOfSplit(id string) string   { return filepath.FromSlash(id) }
-func bucketOfSplit(i, n int) string  { return fmt.Sprintf("%d of %d", i+1, n) }
+func bucketOfSplit(i, n int) string  { return fmt.Sprintf("%d-of-%d", i+1, n) }
 
 // followSplits opens the session of a File that is followed.
 func (f *File[T]) followSplits() weaver.Splits {

@@ -219,7 +219,7 @@ func TestLongRecordsTakeLinearTime(t *testing.T) {
 		"brackets":         {arrayFraming{}, endless{open: `[[1`, pattern: `,[{}]`, close: `]]`}},
 		"number":           {arrayFraming{}, endless{open: `[`, pattern: `1`, close: `]`}},
 		"space":            {arrayFraming{}, endless{open: `[`, pattern: ` `, close: `1]`}},
-		"prefixed":         {prefixFraming{Uint32LE, 1 << 30}, endless{open: "\x00\x00\x40\x00", pattern: `1`}},
+		"prefixed":         {prefixFraming{Uint32LE, 1 << 30}, endless{open: "\x00\x00\x80\x00", pattern: `1`}},
 		"quote not closed": {rowFraming{','}, endless{open: `"`, pattern: "abc\n"}},
 	} {
 		t.Run(name, func(t *testing.T) {

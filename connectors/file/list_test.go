@@ -126,7 +126,7 @@ func TestBuckets(t *testing.T) {
 	}
 	require.Len(t, got, len(want))
 	for i := range buckets {
-		id := fmt.Sprintf("%d of %d", i+1, buckets)
+		id := bucketOfSplit(i, buckets)
 		value, _, err := store.Load(t.Context(), "p/"+id)
 		require.NoError(t, err)
 		require.NotEmpty(t, value, id)

@@ -48,8 +48,8 @@ func (f *File[T]) newStream() (stream[T], error) {
 	}, nil
 }
 
-// Splits implements weaver.Splitter. With Parallel and a pattern, each file is a split with its path, as the pattern gives it, as ID. With Splits their IDs
-// are their numbers and how many there are. Otherwise there is one split.
+// Splits implements weaver.Splitter. With Parallel and a pattern, each file is a split with its path, as the pattern gives it, as ID. With Buckets their IDs
+// are their number and how many there are, as 2-of-16. Otherwise there is one split.
 func (f *File[T]) Splits(context.Context) (weaver.Splits, error) {
 	if err := f.validate(); err != nil {
 		return nil, err
@@ -75,7 +75,7 @@ func (f *File[T]) Splits(context.Context) (weaver.Splits, error) {
 			buckets[i] = append(buckets[i], file)
 		}
 		for i, files := range buckets {
-			s.all = append(s.all, weaver.Split{ID: fmt.Sprintf("%d of %d", i+1, f.Buckets), Bounded: true, Handle: files})
+			s.all = append(s.all, weaver.Split{ID: bucketOfSplit(i, f.Buckets), Bounded: true, Handle: files})
 		}
 		return s, nil
 	}
