@@ -125,6 +125,12 @@ func (f *File[T]) validateFollow() error {
 	if f.FS != nil && (f.Follow || f.Finished != Leave) {
 		errs = append(errs, errors.New("field FS is set: only files of the operating system can be followed, moved or deleted"))
 	}
+	if f.path == stdio && (f.Follow || f.Finished != Leave || f.Order != ByName) {
+		errs = append(errs, errors.New("fields Follow, Order and Finished are not for standard input, which ends when it is closed"))
+	}
+	if f.kind == kindArray && f.Follow {
+		errs = append(errs, errors.New("field Follow is set, but an array is one value that ends: write file.NDJSON to what is followed"))
+	}
 	if f.Order != ByName && f.Follow && f.Buckets == 0 {
 		errs = append(errs, errors.New("field Order is set, but each followed path is a split of its own: set Buckets to read many files in turn"))
 	}

@@ -250,6 +250,14 @@ func TestFollowFieldsAreChecked(t *testing.T) {
 		_, err := f.Splits(t.Context())
 		require.ErrorContains(t, err, name)
 	}
+	array := JSONArray[int]("x")
+	array.Follow = true
+	_, err := array.Splits(t.Context())
+	require.ErrorContains(t, err, "file.NDJSON")
+	stdin := Lines("-")
+	stdin.Follow = true
+	_, err = stdin.Splits(t.Context())
+	require.ErrorContains(t, err, "standard input")
 }
 
 func FuzzPlaces(f *testing.F) {

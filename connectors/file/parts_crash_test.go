@@ -164,7 +164,7 @@ func TestCrashParts(t *testing.T) {
 			h.check(h.acked, true)
 			total := h.disk.Count()
 			t.Logf("WEAVER_TEST_SEED=%d, round %d, %q: %d operations", seed, round, ext, total)
-			step := rounds(13, 1)
+			step := rounds(31, 1)
 			for n := int(seed % uint64(step)); n < total; n += step {
 				h := begin()
 				h.disk.CrashAt(n)
@@ -192,7 +192,7 @@ func TestCrashParts(t *testing.T) {
 func TestFailuresOfTheDiskOfParts(t *testing.T) {
 	t.Parallel()
 	for _, failure := range []error{syscall.ENOSPC, &durabletest.ShortWrite{Keep: 5, Err: syscall.ENOSPC}, syscall.EIO} {
-		for n := 0; ; n += rounds(7, 1) {
+		for n := 0; ; n += rounds(19, 1) {
 			h := &partHistory{t: t, rng: rand.New(rand.NewPCG(1, 1)), ext: ".zst", disk: durabletest.New()}
 			h.disk.Fail(durabletest.FailAt(n, failure))
 			failed := false
