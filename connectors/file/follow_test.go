@@ -141,6 +141,32 @@ func TestFollowHalfALineIsRotated(t *testing.T) {
 	})
 }
 
+// A record of a binary format is one when it is all there.
+func TestFollowBinary(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		make   func(string) *File[[]byte]
+		pieces []string
+		want   []string
+	}{
+		"fixed":    {func(p string) *File[[]byte] { return Fixed[[]byte](p, 3) }, []string{"ab", "cd", "ef"}, []string{"abc", "def"}},
+		"prefixed": {func(p string) *File[[]byte] { return Prefixed[[]byte](p, Uint16BE) }, []string{"\x00", "\x02a", "b\x00\x01", "c"}, []string{"ab", "c"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLog(t, "in")
+			r := read(t, brisk(c.make(l.path)), weaver.Split{}, nil)
+			for _, piece := range c.pieces {
+				l.write(piece)
+				time.Sleep(20 * time.Millisecond)
+			}
+			r.wants(c.want...)
+			require.Equal(t, c.want, r.finish())
+			require.Zero(t, r.rejects)
+		})
+	}
+}
+
 func TestFollowTruncated(t *testing.T) {
 	eachKind(t, func(t *testing.T, kind func(*File[[]byte]) *File[[]byte]) {
 		l := newLog(t, "app.log")
