@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/fstest"
@@ -109,11 +110,18 @@ func TestBuckets(t *testing.T) {
 	}
 	store := checkpoint.NewMemory()
 	sink := weavertest.NewSink[[]byte]()
+	progress := make(map[string]weaver.Progress)
+	var mu sync.Mutex
 	run := func() {
 		f := Lines(filepath.Join(dir, "**"))
 		f.Buckets = buckets
 		p := weaver.NewPipeline(f, weaver.Pass[[]byte](), sink)
 		p.Checkpoint, p.Name = store, "p"
+		p.Observer = &weaver.Observer{Progress: func(i weaver.ProgressInfo) {
+			mu.Lock()
+			defer mu.Unlock()
+			progress[i.Split] = i.Progress
+		}}
 		require.NoError(t, p.Run(t.Context()))
 	}
 	run()
@@ -125,6 +133,12 @@ func TestBuckets(t *testing.T) {
 		require.Equal(t, 1, got[line], line)
 	}
 	require.Len(t, got, len(want))
+	var bytes int64
+	for _, x := range progress {
+		require.Equal(t, x.TotalBytes, x.Bytes)
+		bytes += x.Bytes
+	}
+	require.EqualValues(t, files*2*len("0/f000 a\n"), bytes)
 	for i := range buckets {
 		id := bucketOfSplit(i, buckets)
 		value, _, err := store.Load(t.Context(), "p/"+id)

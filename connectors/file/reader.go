@@ -23,6 +23,9 @@ type reader[T any] struct {
 
 	total  atomic.Int64 // sizes of all files
 	later  int64        // and of those behind the current one
+	before int64        // and of those before it that were read
+	begun  int          // how many these are, with the current one
+	sized  bool         // they are known; otherwise they are taken for the average of those that were read
 	behind atomic.Int64 // bytes that are not read
 }
 
@@ -36,7 +39,8 @@ func (r *reader[T]) Lag() weaver.Lag {
 	return weaver.Lag{Records: -1, Bytes: r.behind.Load(), Time: -1}
 }
 
-// Progress implements weaver.ProgressReporter: how many bytes are read of those that the files had when they were found.
+// Progress implements weaver.ProgressReporter: how many bytes are read of those that the files had when they were found. With Buckets it is an estimate up to
+// the last file.
 func (r *reader[T]) Progress() weaver.Progress {
 	p := weaver.UnknownProgress
 	p.TotalBytes = r.total.Load()
@@ -61,10 +65,11 @@ func (r *reader[T]) start(ctx context.Context, at weaver.Lane) error {
 	if at.Position != nil {
 		i, there = slices.BinarySearchFunc(r.files, p.name, func(f found, name string) int { return strings.Compare(f.name, name) })
 	}
+	r.sized = !slices.ContainsFunc(r.files, func(f found) bool { return f.size < 0 })
 	for k, f := range r.files {
-		r.total.Add(f.size)
+		r.total.Add(max(f.size, 0))
 		if k >= i {
-			r.later += f.size
+			r.later += max(f.size, 0)
 		}
 	}
 	r.next = i
@@ -94,7 +99,9 @@ func (r *reader[T]) openNext(ctx context.Context) error { return r.openAt(ctx, m
 func (r *reader[T]) openAt(ctx context.Context, m mark) error {
 	found := r.files[r.next]
 	r.next++
-	r.later -= found.size
+	r.later -= max(found.size, 0)
+	r.before += max(r.stream.size, 0)
+	r.begun++
 	f, err := r.file.openToRead(found.path)
 	if err != nil {
 		return err
@@ -146,7 +153,15 @@ func (r *reader[T]) position(done bool) weaver.Position {
 }
 
 // measure notes how much is left.
-func (r *reader[T]) measure() { r.behind.Store(r.stream.left() + max(r.later, 0)) }
+func (r *reader[T]) measure() {
+	if !r.sized {
+		left := int64(len(r.files) - r.next)
+		average := (r.before + r.stream.size) / int64(r.begun)
+		r.later = left * average
+		r.total.Store(r.before + r.stream.size + r.later)
+	}
+	r.behind.Store(r.stream.left() + max(r.later, 0))
+}
 
 // Close implements weaver.Reader.
 func (r *reader[T]) Close() error {
