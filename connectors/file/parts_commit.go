@@ -194,12 +194,16 @@ func (s *partSet) publish(done []partEntry) error {
 	return s.fsys.SyncDir(s.dir)
 }
 
-// place gives a part its own name, beside the one it has; false: that was done before. Made are folders that are there.
+// place gives a part its own name, beside the one it has; false: it has been there, and somebody has taken it away. Made are folders that are there.
 func (s *partSet) place(e *partEntry, made map[string]bool) (there bool, err error) {
 	name, temp := e.name(), s.temp(e.Number)
 	from, err := s.fsys.Stat(temp)
 	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
+		_, err := s.fsys.Stat(name) // it may have been renamed and not have come to the sync
+		if errors.Is(err, fs.ErrNotExist) {
+			return false, nil
+		}
+		return err == nil, s.leads(err)
 	}
 	if err != nil {
 		return false, err

@@ -51,6 +51,7 @@ func (s *partSet) begin(ctx context.Context, c partClaim) (err error) {
 	if err := s.save(next, !s.lazy); err != nil {
 		return err
 	}
+	s.added = s.lazy
 	s.next, s.manifest, s.restored = next.Next, next.Manifest, next.envelope
 	if err := s.publish(next.Done); err != nil {
 		return err
@@ -134,7 +135,7 @@ func (s *partSet) restore(open []partEntry) error {
 				return err
 			}
 		}
-		p.dirty = p.dirty || s.lazy // what was committed may not have been synced
+		p.dirty = true // whoever was here before may have cut it without coming to the sync
 		// The clock of the wall may have been set since; a part is never older than that says, nor younger than 0.
 		p.begun = now.Add(-max(0, time.Duration(now.UnixNano()-p.Begin)))
 		s.parts[p.Key] = p

@@ -44,6 +44,7 @@ func (f *File[T]) openTail(stored Compression) (*tail, error) {
 		path:   f.path,
 		file:   file,
 		lazy:   f.Sync == SyncComplete,
+		behind: f.Sync == SyncComplete, // whoever was here before may not have come to it
 		stored: stored,
 		packed: func(raw []byte, use func([]byte) error) error { return f.packed(stored, raw, use) },
 	}, nil
