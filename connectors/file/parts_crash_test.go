@@ -278,3 +278,26 @@ func TestCrashPartsShared(t *testing.T) {
 		}
 	}
 }
+
+// What one writer has cut off, another publishes without it, although the first never came to make that durable.
+func TestPartsStayCut(t *testing.T) {
+	t.Parallel()
+	disk := durabletest.New()
+	sink := func(buffer int) *PartSink[[]byte] {
+		p := Parts(on(Lines("root/{part}"), disk))
+		p.each.BufferBytes = buffer
+		return p
+	}
+	w, _ := keepParts(t, sink(1), weaver.Lane{})
+	require.NoError(t, w.Write(t.Context(), lines("a")))
+	require.NoError(t, w.Commit(t.Context(), []byte("1")))
+	require.NoError(t, w.Write(t.Context(), lines("lost")))
+	disk = disk.Crash(1) // keeps what was not committed, too
+	w, _ = keepParts(t, sink(1000), weaver.Lane{})
+	require.NoError(t, w.Write(t.Context(), lines("lost again"))) // and never written
+	require.NoError(t, w.Close())
+	w, _ = keepParts(t, sink(1000), weaver.Lane{})
+	require.NoError(t, w.Close())
+	_, data := complete(t, disk.Crash(0), "root")
+	require.Equal(t, map[string]string{"000001": "a\n"}, data)
+}
