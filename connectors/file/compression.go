@@ -152,3 +152,11 @@ func (f *File[T]) packed(c Compression, raw []byte, use func(stored []byte) erro
 	}
 	return use(stored)
 }
+
+// bufferBytes is how much a writer collects of a file that is stored so.
+func (f *File[T]) bufferBytes(stored Compression) int {
+	if stored == None {
+		return or(f.BufferBytes, defaultBufferBytes)
+	}
+	return or(f.BufferBytes, smallBufferBytes)
+}

@@ -92,7 +92,8 @@ type File[T any] struct {
 	// IfExists says what becomes of a file that is there already, when a pipeline starts to write. Default Refuse.
 	IfExists IfExists
 
-	// BufferBytes is how much a writer collects before it calls the operating system. Default 256 KiB.
+	// BufferBytes is how much a writer collects before it calls the operating system. Default 1 MiB; 256 KiB where the
+	// file is compressed, and for each part of Parts.
 	BufferBytes int
 
 	// Compression is how files are stored. A File that is read takes what it finds, whatever this says; see the package's comment for what is written. Default Auto: by the
@@ -211,7 +212,8 @@ func (f *File[T]) String() string { return fmt.Sprintf("file.%s %q", f.kind, f.p
 
 const (
 	defaultRecordBytes = 1 << 20
-	defaultBufferBytes = 256 << 10
+	defaultBufferBytes = 1 << 20
+	smallBufferBytes   = 256 << 10 // of what takes longer: a writer that is busy with a large one holds up the reader
 	defaultPerm        = 0o644
 )
 

@@ -147,7 +147,7 @@ func (p *PartSink[T]) rules(stored Compression, header []byte) partRules {
 		age:     p.MaxAge,
 		open:    or(p.MaxOpen, defaultOpenParts),
 		parts:   or(p.MaxParts, defaultParts),
-		buffer:  or(f.BufferBytes, defaultBufferBytes),
+		buffer:  or(f.BufferBytes, smallBufferBytes),
 		perm:    or(f.Perm, defaultPerm),
 		lazy:    f.Sync == SyncComplete,
 		plain:   stored == None,

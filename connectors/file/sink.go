@@ -59,7 +59,7 @@ func (f *File[T]) OpenWriter(_ context.Context, at weaver.Lane) (weaver.Writer[T
 		encoder: made.encoder,
 		header:  header,
 		at:      at,
-		limit:   or(f.BufferBytes, defaultBufferBytes),
+		limit:   f.bufferBytes(stored),
 		stored:  stored,
 	}, nil
 }

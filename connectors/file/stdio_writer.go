@@ -78,7 +78,7 @@ func (f *File[T]) openStdout(e encoder[T], header []byte, stored Compression) (w
 		}
 		f.std.out = out
 	}
-	return &stdoutWriter[T]{file: f, encoder: e, out: f.std.out, stored: stored, limit: or(f.BufferBytes, defaultBufferBytes)}, nil
+	return &stdoutWriter[T]{file: f, encoder: e, out: f.std.out, stored: stored, limit: f.bufferBytes(stored)}, nil
 }
 
 // stdoutWriter writes each batch at once, or several pieces of it that are whole records: whoever reads them doesn't have to wait.
