@@ -26,8 +26,8 @@ import (
 	"github.com/bohica-labs/dataweaver/weavertest/crash"
 )
 
-// TestKilledParts kills a pipeline into parts again and again, and requires that in the end the complete parts hold the input, in order, each record once.
-func TestKilledParts(t *testing.T) {
+// TestCrashKilledParts kills a pipeline into parts again and again, and requires that in the end the complete parts hold the input, in order, each record once.
+func TestCrashKilledParts(t *testing.T) {
 	t.Parallel()
 	toLines := weaver.Map(func(r crash.Record) ([]byte, error) { return r.AppendLine(nil), nil })
 	for _, tt := range []struct {
