@@ -86,26 +86,13 @@ func (d *discovery[T]) Next(ctx context.Context) (weaver.Change, error) {
 
 // wait waits until it is time to look again.
 func (d *discovery[T]) wait(ctx context.Context) error {
-	t := time.NewTimer(max(or(d.file.PollEvery, defaultPollEvery), 19*d.took))
-	defer t.Stop()
 	finish := d.finish
 	if d.finishing.Load() {
 		finish = nil
 	}
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-finish:
-		return nil
-	case <-t.C:
-		if !d.sub.told.Load() {
-			d.file.following.hub.again(d.sub)
-		}
-		return nil
-	case <-d.sub.wake:
-	}
-	// Changes come in crowds.
-	return retry.Sleep(ctx, max(d.file.following.pace.filled().poll, 19*d.took))
+	busy := 19 * d.took
+	_, err := d.file.following.hub.await(ctx, d.sub, max(or(d.file.PollEvery, defaultPollEvery), busy), max(d.file.following.pace.filled().poll, busy), finish)
+	return err
 }
 
 // look returns the paths that are new. Again says that some were held back.

@@ -609,27 +609,13 @@ func (r *turns[T]) every() time.Duration {
 
 // wait waits until it is time to look again.
 func (r *turns[T]) wait(ctx context.Context) error {
-	t := time.NewTimer(max(r.every()-time.Since(r.looked), time.Millisecond))
-	defer t.Stop()
 	finish := r.finish
 	if r.finishing.Load() {
 		finish = nil
 	}
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-finish:
-		return nil
-	case <-t.C:
-		r.woken = true
-		if !r.sub.told.Load() {
-			r.file.following.hub.again(r.sub)
-		}
-		return nil
-	case <-r.sub.wake:
-		r.woken = true
-	}
-	return retry.Sleep(ctx, max(r.pace.poll/2, 19*r.took))
+	due, err := r.file.following.hub.await(ctx, r.sub, max(r.every()-time.Since(r.looked), time.Millisecond), max(r.pace.poll/2, 19*r.took), finish)
+	r.woken = r.woken || due
+	return err
 }
 
 // Lag implements weaver.LagReporter.

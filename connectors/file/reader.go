@@ -76,7 +76,7 @@ func (r *reader[T]) start(ctx context.Context, at weaver.Lane) error {
 	switch {
 	case at.Position == nil && len(r.files) > 0:
 		return r.openNext(ctx)
-	case at.Position == nil && at.Split.ID != "": // one of File.Splits that no file falls to
+	case at.Position == nil && at.Split.ID != "": // one of Buckets that no file falls to
 		r.done = true
 		return nil
 	case at.Position == nil:

@@ -5,8 +5,11 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/fsnotify/fsnotify"
+
+	"github.com/bohica-labs/dataweaver/retry"
 )
 
 // hub is what all that follow files of one File share: what the operating system tells of changes, and how many files may be open. What it tells is a hint to
@@ -46,6 +49,26 @@ func (s *subscriber) poke() {
 	case s.wake <- struct{}{}:
 	default:
 	}
+}
+
+// await waits until it is time to look at what s is about: wait is over, or the system tells of a change; then it waits a little longer, for changes come in
+// crowds. It reports false if finish, which may be nil, was closed first.
+func (h *hub) await(ctx context.Context, s *subscriber, wait, crowd time.Duration, finish <-chan struct{}) (due bool, err error) {
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false, ctx.Err()
+	case <-finish:
+		return false, nil
+	case <-t.C:
+		if !s.told.Load() {
+			h.again(s)
+		}
+		return true, nil
+	case <-s.wake:
+	}
+	return true, retry.Sleep(ctx, crowd)
 }
 
 // join makes a subscriber. The file at path, which needn't be there, or with folder whatever is in path, is watched from then on.
