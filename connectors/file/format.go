@@ -64,8 +64,9 @@ type decoder[T any] interface {
 // manyDecoder is for values that are what the lines say, byte by byte: most of the time goes into what is done for each of them.
 type manyDecoder[T any] interface {
 	// decodeMany adds records of the lines with which data begins to b, until it is full, and returns how long these lines are and how many. It leaves what isn't
-	// a plain line, in data as a whole, not empty, not longer than longest and without white space before it. Line is the number of the first.
-	decodeMany(b *weaver.Batch[T], data []byte, line int64, longest int) (size, lines int)
+	// a plain line, in data as a whole, not empty, not longer than longest and without white space before it. Line is the number of the first. Where owned, data
+	// is b's memory, and is not copied.
+	decodeMany(b *weaver.Batch[T], data []byte, owned bool, line int64, longest int) (size, lines int)
 }
 
 // manyEncoder is the same for an encoder.

@@ -44,16 +44,46 @@ func (in *input) past() []byte {
 
 // remember brings before up to start.
 func (in *input) remember() {
-	fresh := in.buf[in.known:in.start]
+	in.pass(in.buf[in.known:in.start])
+	in.known = in.start
+}
+
+// pass appends what came to before.
+func (in *input) pass(fresh []byte) {
 	if len(fresh) >= pastBytes {
 		in.before = append(in.before[:0], fresh[len(fresh)-pastBytes:]...)
-	} else {
-		if over := len(in.before) + len(fresh) - pastBytes; over > 0 {
-			in.before = in.before[:copy(in.before, in.before[over:])]
-		}
-		in.before = append(in.before, fresh...)
+		return
 	}
-	in.known = in.start
+	if over := len(in.before) + len(fresh) - pastBytes; over > 0 {
+		in.before = in.before[:copy(in.before, in.before[over:])]
+	}
+	in.before = append(in.before, fresh...)
+}
+
+// lend is more into somebody else's memory, which is longer than data: it returns how much of that is data and what came behind it, and data is then empty
+// until giveBack. Where it returns 0, which is also at the end of the stream, nothing has changed.
+func (in *input) lend(mem []byte) (int, error) {
+	n, err := in.r.Read(mem[copy(mem, in.data()):])
+	if n == 0 {
+		if errors.Is(err, io.EOF) {
+			err = nil // more finds it out
+		}
+		return 0, err
+	}
+	n += len(in.data()) // an error comes again
+	in.remember()
+	in.start, in.end, in.known = 0, 0, 0
+	return n, nil
+}
+
+// giveBack drops so many bytes of what lend has returned, and makes the rest data.
+func (in *input) giveBack(mem []byte, dropped int) {
+	in.pass(mem[:dropped])
+	in.offset += int64(dropped)
+	if rest := len(mem) - dropped; rest > len(in.buf) {
+		in.buf = make([]byte, rest)
+	}
+	in.end = copy(in.buf, mem[dropped:])
 }
 
 func (in *input) data() []byte { return in.buf[in.start:in.end] }

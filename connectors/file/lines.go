@@ -71,9 +71,12 @@ func newLines(*File[[]byte]) (format[[]byte], error) {
 // cutLines copies many lines at once.
 type cutLines struct{ ends []int } // behind each line end
 
-func (c *cutLines) decodeMany(b *weaver.Batch[[]byte], data []byte, line int64, longest int) (size, lines int) {
+func (c *cutLines) decodeMany(b *weaver.Batch[[]byte], data []byte, owned bool, line int64, longest int) (size, lines int) {
 	c.ends = c.ends[:0]
 	records, room := b.Room()
+	if owned {
+		room = len(data)
+	}
 	for len(c.ends) < records && size < room {
 		n := bytes.IndexByte(data[size:], '\n')
 		if n <= 0 || n > longest || data[size] <= ' ' {
@@ -82,8 +85,11 @@ func (c *cutLines) decodeMany(b *weaver.Batch[[]byte], data []byte, line int64, 
 		size += n + 1
 		c.ends = append(c.ends, size)
 	}
-	text := b.Bytes(size)
-	copy(text, data)
+	text := data
+	if !owned {
+		text = b.Bytes(size)
+		copy(text, data)
+	}
 	begin := 0
 	for i, end := range c.ends {
 		n := end - 1

@@ -42,6 +42,7 @@ type stream[T any] struct {
 	skipping bool  // and that line was rejected already
 	joining  bool  // in.data may begin with the end of the line before, but isn't there yet
 	size     int64 // of the file when it was opened, as it is stored
+	average  int   // bytes of a line, where many were read at once; 0: not known
 }
 
 // open makes f, which it owns from now on, ready to be read from m on. The memory of the file before is used again.
@@ -288,11 +289,16 @@ func (s *stream[T]) fill(ctx context.Context, b *weaver.Batch[T]) (ended bool, e
 		// Nearly all records are plain lines, for which framing says the same, but not so fast.
 		if s.format.lines && s.scan.at == 0 && s.in.offset > s.first {
 			if s.format.many != nil {
-				if size, lines := s.format.many.decodeMany(b, data, s.line, s.maxBytes); lines > 0 {
+				if size, lines := s.format.many.decodeMany(b, data, false, s.line, s.maxBytes); lines > 0 {
 					s.in.drop(size)
 					s.line += int64(lines)
+					s.average = size / lines
 					continue
 				}
+				if done, err := s.readInto(ctx, b); done || err != nil {
+					return false, err
+				}
+				data = s.in.data()
 			}
 			n := bytes.IndexByte(data, '\n')
 			if n > 0 && n <= s.maxBytes && data[0] > ' ' && (s.format.mark == 0 || s.clear >= s.in.offset+int64(n) || s.lacksMark(data, n)) {
@@ -343,6 +349,40 @@ func (s *stream[T]) fill(ctx context.Context, b *weaver.Batch[T]) (ended bool, e
 	}
 	return false, nil
 }
+
+// readInto reads about as much as b has room for into b's memory, and adds the lines that are whole. It reports whether there were any; otherwise what was read
+// is data now. It leaves alone what isn't just a piece of a file that has more.
+func (s *stream[T]) readInto(ctx context.Context, b *weaver.Batch[T]) (bool, error) {
+	records, room := b.Room()
+	size := min(records*s.average, room, readBytes)
+	if _, stored := s.contents.(*plain); !stored || size < minReadInto || size <= 2*len(s.in.data()) || s.left() < int64(size) || len(s.head) < fingerprintBytes {
+		return false, nil
+	}
+	if bytes.IndexByte(s.in.data(), '\n') >= 0 { // which isn't a plain one
+		return false, nil
+	}
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
+	mem := b.Bytes(size)
+	n, err := s.in.lend(mem)
+	if n == 0 {
+		return false, err
+	}
+	mem = mem[:n]
+	used, lines := s.format.many.decodeMany(b, mem, true, s.line, s.maxBytes)
+	s.in.giveBack(mem, used)
+	s.line += int64(lines)
+	s.scan = scan{}
+	s.average = 0 // isn't worth it, or
+	if used > size/2 {
+		s.average = used / lines
+	}
+	return lines > 0, nil
+}
+
+// minReadInto is from where on reading into a batch's own memory is worth it.
+const minReadInto = 16 << 10
 
 // mend comes to the beginning of a record.
 func (s *stream[T]) mend(ctx context.Context, b *weaver.Batch[T]) error {
