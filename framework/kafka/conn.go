@@ -1,0 +1,225 @@
+package kafka
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/segmentio/kafka-go/protocol"
+	"github.com/segmentio/kafka-go/protocol/apiversions"
+	"github.com/segmentio/kafka-go/protocol/saslauthenticate"
+	"github.com/segmentio/kafka-go/protocol/saslhandshake"
+	"github.com/segmentio/kafka-go/sasl"
+
+	kafkago "github.com/segmentio/kafka-go"
+
+	"github.com/bohica-labs/dataweaver/retry"
+)
+
+// conn is a connection to one broker, authenticated and with the versions of its requests negotiated. It has one owner;
+// Framework.Close may close it at any time.
+type conn struct {
+	fw       *Framework
+	addr     string
+	pc       *protocol.Conn
+	versions map[protocol.ApiKey][2]int16 // what the broker offers
+	broken   atomic.Bool                  // a request was cut off: what comes next would be its response
+}
+
+// dialAny connects to the first of the named brokers that answers.
+func (f *Framework) dialAny(ctx context.Context) (*conn, error) {
+	if err := f.check(); err != nil {
+		return nil, err
+	}
+	var errs []error
+	for _, b := range f.brokers {
+		c, err := f.dial(ctx, b)
+		if err == nil {
+			return c, nil
+		}
+		if c := retry.ClassOf(err); c == retry.ClassFatal { // wrong credentials are wrong everywhere
+			return nil, err
+		}
+		errs = append(errs, err)
+	}
+	return nil, errors.Join(errs...)
+}
+
+// dial connects to a broker. An error says at which step it happened.
+func (f *Framework) dial(ctx context.Context, addr string) (*conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, f.dialTimeout())
+	defer cancel()
+	nc, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("kafka: no connection to broker %s: %w", addr, err)
+	}
+	if f.TLS != nil {
+		config := f.TLS
+		if config.ServerName == "" {
+			config = config.Clone()
+			config.ServerName, _, _ = net.SplitHostPort(addr)
+		}
+		t := tls.Client(nc, config)
+		if err := t.HandshakeContext(ctx); err != nil {
+			_ = nc.Close()
+			return nil, tlsError(addr, err)
+		}
+		nc = t
+	}
+	c := &conn{fw: f, addr: addr, pc: protocol.NewConn(nc, f.clientID())}
+	if err := f.adopt(c); err != nil {
+		_ = nc.Close()
+		return nil, err
+	}
+	if err := c.handshake(ctx); err != nil {
+		_ = c.close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// adopt makes Close close c.
+func (f *Framework) adopt(c *conn) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return ErrClosed
+	}
+	if f.conns == nil {
+		f.conns = make(map[*conn]struct{})
+	}
+	f.conns[c] = struct{}{}
+	return nil
+}
+
+func (c *conn) close() error {
+	c.fw.mu.Lock()
+	delete(c.fw.conns, c)
+	c.fw.mu.Unlock()
+	c.broken.Store(true)
+	return c.pc.Close()
+}
+
+// handshake negotiates versions (KIP-35) and authenticates (KIP-43, KIP-152).
+func (c *conn) handshake(ctx context.Context) error {
+	msg, err := c.roundTrip(ctx, new(apiversions.Request), 0)
+	if err != nil {
+		return plainTextError(c.addr, c.fw.TLS != nil, err)
+	}
+	res := msg.(*apiversions.Response)
+	if res.ErrorCode != 0 {
+		return fmt.Errorf("kafka: broker %s, negotiating versions: %w", c.addr, codeError(res.ErrorCode, ""))
+	}
+	c.versions = make(map[protocol.ApiKey][2]int16, len(res.ApiKeys))
+	chosen := make(map[protocol.ApiKey]int16, len(res.ApiKeys))
+	for _, k := range res.ApiKeys {
+		key := protocol.ApiKey(k.ApiKey)
+		c.versions[key] = [2]int16{k.MinVersion, k.MaxVersion}
+		chosen[key] = key.SelectVersion(k.MinVersion, k.MaxVersion)
+	}
+	c.pc.SetVersions(chosen)
+	if c.fw.SASL == nil {
+		return nil
+	}
+	if err := c.authenticate(ctx, c.fw.SASL); err != nil {
+		return fmt.Errorf("kafka: broker %s, authenticating by %s: %w", c.addr, c.fw.SASL.Name(), err)
+	}
+	return nil
+}
+
+func (c *conn) authenticate(ctx context.Context, mechanism sasl.Mechanism) error {
+	msg, err := c.roundTrip(ctx, &saslhandshake.Request{Mechanism: mechanism.Name()}, 0)
+	if err != nil {
+		return err
+	}
+	if res := msg.(*saslhandshake.Response); res.ErrorCode != 0 {
+		return fmt.Errorf("%w (the broker offers %v)", codeError(res.ErrorCode, ""), res.Mechanisms)
+	}
+	host, port, err := net.SplitHostPort(c.addr)
+	if err != nil {
+		return err
+	}
+	number, err := net.DefaultResolver.LookupPort(ctx, "tcp", port)
+	if err != nil {
+		return err
+	}
+	state, out, err := mechanism.Start(sasl.WithMetadata(ctx, &sasl.Metadata{Host: host, Port: number}))
+	if err != nil {
+		return err
+	}
+	for done := false; !done; {
+		msg, err := c.roundTrip(ctx, &saslauthenticate.Request{AuthBytes: out}, 0)
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			return codeError(int16(kafkago.SASLAuthenticationFailed), "the broker closed the connection")
+		}
+		if err != nil {
+			return err
+		}
+		res := msg.(*saslauthenticate.Response)
+		if res.ErrorCode != 0 {
+			return codeError(res.ErrorCode, res.ErrorMessage)
+		}
+		if done, out, err = state.Next(ctx, res.AuthBytes); err != nil {
+			return retry.Fatal(err)
+		}
+	}
+	return nil
+}
+
+// roundTrip sends a request and returns its response. Wait is how long the broker is asked to take at most.
+func (c *conn) roundTrip(ctx context.Context, req protocol.Message, wait time.Duration) (protocol.Message, error) {
+	done, err := c.guard(ctx, wait)
+	if err != nil {
+		return nil, err
+	}
+	res, err := c.pc.RoundTrip(req)
+	if err = done(err); err != nil {
+		c.broken.Store(true)
+		return nil, fmt.Errorf("kafka: broker %s: %w", c.addr, err)
+	}
+	return res, nil
+}
+
+// guard makes what c does end with ctx, and in time. Done tells the reason.
+func (c *conn) guard(ctx context.Context, wait time.Duration) (done func(error) error, err error) {
+	if c.broken.Load() {
+		if c.fw.isClosed() {
+			return nil, ErrClosed
+		}
+		return nil, fmt.Errorf("kafka: the connection to broker %s is closed", c.addr)
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	deadline := time.Now().Add(c.fw.requestTimeout() + wait)
+	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
+		deadline = d
+	}
+	if err := c.pc.SetDeadline(deadline); err != nil {
+		return nil, c.reason(ctx, err)
+	}
+	stop := context.AfterFunc(ctx, func() { _ = c.pc.SetDeadline(time.Unix(1, 0)) })
+	return func(err error) error {
+		stop()
+		return c.reason(ctx, err)
+	}, nil
+}
+
+// reason says why a request failed.
+func (c *conn) reason(ctx context.Context, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case c.fw.isClosed():
+		return ErrClosed
+	case ctx.Err() != nil && errors.Is(err, os.ErrDeadlineExceeded):
+		return context.Cause(ctx)
+	}
+	return err
+}

@@ -1,0 +1,47 @@
+package kafka
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	weaver "github.com/bohica-labs/dataweaver"
+	"github.com/bohica-labs/dataweaver/weavertest"
+)
+
+// broker returns the address of a real broker.
+func broker(t testing.TB) string {
+	t.Helper()
+	addr := os.Getenv("WEAVER_TEST_KAFKA")
+	if addr == "" {
+		if os.Getenv("CI") != "" {
+			t.Fatal("WEAVER_TEST_KAFKA is not set: run make test, or internal/services/with kafka -- go test ./framework/kafka")
+		}
+		t.Skip("needs a broker: run internal/services/with kafka -- go test ./framework/kafka")
+	}
+	return addr
+}
+
+// quiet is a log nobody reads.
+var quiet = slog.New(slog.DiscardHandler)
+
+// unique names a topic or a group that nobody else uses.
+func unique(t testing.TB) string {
+	return fmt.Sprintf("kafka-%s-%x", strings.ReplaceAll(t.Name(), "/", "-"), rand.Uint64())
+}
+
+func TestFramework(t *testing.T) {
+	t.Parallel()
+	addr := broker(t)
+	require.NoError(t, weavertest.TestFramework(t.Context(), weavertest.FrameworkCase{
+		New:      func(context.Context) (weaver.Framework, error) { return New(addr), nil },
+		Patience: 30 * time.Second,
+	}))
+}
