@@ -17,6 +17,10 @@ GOLANGCI := $(CURDIR)/.bin/golangci-lint-$(call version,github.com/golangci/gola
 
 PLATFORMS := windows/amd64 darwin/arm64 linux/arm64
 
+# Real servers that tests need, started on loopback by internal/services/with. One whose WEAVER_TEST_ variable is set is used as it is.
+SERVICES := kafka
+WITH := internal/services/with $(SERVICES) --
+
 FUZZTIME ?= 30s
 FUZZ ?= ^Fuzz
 RUN ?= .
@@ -35,12 +39,20 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: test
-test: need-cc ## Test all modules with -race (WEAVER_TEST_SEED=n repeats a run)
+test: need-cc ## Test all modules with -race, against real servers that it starts (WEAVER_TEST_SEED=n repeats a run)
+	@$(WITH) $(MAKE) test-with-services
+
+.PHONY: test-with-services
+test-with-services:
 	@if [ -n "$${WEAVER_TEST_SEED:-}" ]; then echo "WEAVER_TEST_SEED=$$WEAVER_TEST_SEED"; fi
 	@$(call each,$(TESTED),go test -race -count=1 -timeout 20m ./...)
 
 .PHONY: proof
 proof: need-cc ## Run the property and crash tests at full length, and see mutants of the engine caught (up to an hour)
+	@$(WITH) $(MAKE) proof-with-services
+
+.PHONY: proof-with-services
+proof-with-services:
 	@if [ -n "$${WEAVER_TEST_SEED:-}" ]; then echo "WEAVER_TEST_SEED=$$WEAVER_TEST_SEED"; fi
 	@$(call each,$(TESTED),WEAVER_PROOF=1 go test -race -count=1 -run 'Proof|Property|Crash' -timeout 60m ./...)
 	go run ./internal/mutants
@@ -59,7 +71,7 @@ fuzz: ## Run every fuzz target (FUZZTIME=30s each; FUZZ=regexp selects)
 
 .PHONY: bench
 bench: ## Compare the engine with hand-written code (RUN=regexp selects, PAIRS=21)
-	@cd internal/bench && go run . -run '$(RUN)' -pairs $(PAIRS)
+	@$(WITH) bash -c 'cd internal/bench && go run . -run "$$0" -pairs $(PAIRS)' '$(RUN)'
 
 .PHONY: cover
 cover: ## Measure the root module's coverage, by function, into cover.out
