@@ -197,16 +197,18 @@ func (c *conn) guard(ctx context.Context, wait time.Duration) (done func(error) 
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	deadline := time.Now().Add(c.fw.requestTimeout() + wait)
-	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
-		deadline = d
-	}
-	if err := c.pc.SetDeadline(deadline); err != nil {
+	if err := c.pc.SetDeadline(time.Now().Add(c.fw.requestTimeout() + wait)); err != nil {
 		return nil, c.reason(ctx, err)
 	}
-	stop := context.AfterFunc(ctx, func() { _ = c.pc.SetDeadline(time.Unix(1, 0)) })
+	interrupted := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(interrupted)
+		_ = c.pc.SetDeadline(time.Unix(1, 0))
+	})
 	return func(err error) error {
-		stop()
+		if !stop() {
+			<-interrupted // or it would interrupt the next request
+		}
 		return c.reason(ctx, err)
 	}, nil
 }

@@ -34,7 +34,7 @@ var quiet = slog.New(slog.DiscardHandler)
 
 // unique names a topic or a group that nobody else uses.
 func unique(t testing.TB) string {
-	return fmt.Sprintf("kafka-%s-%x", strings.ReplaceAll(t.Name(), "/", "-"), rand.Uint64())
+	return fmt.Sprintf("kafka-%s-%x", strings.NewReplacer("/", "-", "#", "-").Replace(t.Name()), rand.Uint64())
 }
 
 func TestFramework(t *testing.T) {

@@ -2,11 +2,14 @@ package kafka
 
 import (
 	"context"
+	"encoding/binary"
+	"io"
 	"slices"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/segmentio/kafka-go/protocol/createpartitions"
 	"github.com/stretchr/testify/require"
 
 	weaver "github.com/bohica-labs/dataweaver"
@@ -130,4 +133,46 @@ func background(t testing.TB, run func(context.Context) error) (stop func() erro
 func eventually(t testing.TB, what string, cond func() bool) {
 	t.Helper()
 	require.Eventually(t, cond, time.Minute, 10*time.Millisecond, what)
+}
+
+// deleteRecords deletes the records of partition 0 before an offset (KIP-107), which kafka-go doesn't know.
+func deleteRecords(t testing.TB, c *conn, topic string, before int64) {
+	t.Helper()
+	const deleteRecordsKey, version = 21, 1
+	b := []byte{0, 0, 0, 0, 0, deleteRecordsKey, 0, version, 0, 0, 0, 9, 0xff, 0xff}
+	b = binary.BigEndian.AppendUint32(b, 1)
+	b = binary.BigEndian.AppendUint16(b, uint16(len(topic)))
+	b = append(b, topic...)
+	b = binary.BigEndian.AppendUint32(b, 1)
+	b = binary.BigEndian.AppendUint32(b, 0)
+	b = binary.BigEndian.AppendUint64(b, uint64(before))
+	b = binary.BigEndian.AppendUint32(b, 10_000)
+	binary.BigEndian.PutUint32(b, uint32(len(b)-4))
+	require.NoError(t, c.pc.SetDeadline(time.Now().Add(10*time.Second)))
+	_, err := c.pc.Write(b)
+	require.NoError(t, err)
+	var size [4]byte
+	_, err = io.ReadFull(c.pc, size[:])
+	require.NoError(t, err)
+	answer := make([]byte, binary.BigEndian.Uint32(size[:]))
+	_, err = io.ReadFull(c.pc, answer)
+	require.NoError(t, err)
+	require.Zero(t, binary.BigEndian.Uint16(answer[len(answer)-2:]), "error code")
+}
+
+// addPartitions makes a topic have more of them.
+func addPartitions(t testing.TB, fw *Framework, topic string, count int32) {
+	t.Helper()
+	c, err := fw.dialController(t.Context())
+	require.NoError(t, err)
+	msg, err := c.roundTrip(t.Context(), &createpartitions.Request{
+		Topics:    []createpartitions.RequestTopic{{Name: topic, Count: count}},
+		TimeoutMs: 10_000,
+	}, 0)
+	require.NoError(t, err)
+	for _, r := range msg.(*createpartitions.Response).Results {
+		require.NoError(t, codeError(r.ErrorCode, r.ErrorMessage))
+	}
+	require.NoError(t, c.awaitLeaders(t.Context(), topic))
+	require.NoError(t, c.close())
 }

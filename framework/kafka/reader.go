@@ -109,14 +109,11 @@ func (r *reader) Read(ctx context.Context, b *weaver.Batch[[]byte]) (weaver.Posi
 		if more {
 			continue
 		}
-		if r.finished() {
-			if r.next.Load() > start || len(b.Rejects()) > 0 {
-				break // the next Read says so
-			}
-			return encodePosition(r.position[:], start, r.epoch), io.EOF
-		}
-		if r.next.Load() > start || len(b.Rejects()) > 0 {
+		if r.next.Load() != start || len(b.Rejects()) > 0 {
 			break
+		}
+		if r.finished() {
+			return encodePosition(r.position[:], start, r.epoch), io.EOF
 		}
 		if err := r.refill(ctx); err != nil {
 			return nil, err
@@ -125,9 +122,11 @@ func (r *reader) Read(ctx context.Context, b *weaver.Batch[[]byte]) (weaver.Posi
 	return encodePosition(r.position[:], r.next.Load(), r.epoch), nil
 }
 
+// finished reports whether all is read that Finish asked for. A position behind that is in range only if the broker says
+// so.
 func (r *reader) finished() bool {
-	end := r.finishAt.Load()
-	return end >= 0 && r.next.Load() >= end
+	end, next := r.finishAt.Load(), r.next.Load()
+	return end >= 0 && (next == end || next > end && r.end.Load() >= 0)
 }
 
 // add adds records of what has arrived, up to the end of a batch, and reports whether there was any of that.
