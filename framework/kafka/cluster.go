@@ -177,14 +177,18 @@ func (c *conn) allowed(ctx context.Context, topic string, what int32) error {
 	return nil
 }
 
-// mayJoin returns an error where the broker says that these credentials may not see a group.
+// mayJoin returns an error where the broker says that these credentials may not join a group.
 func (c *conn) mayJoin(ctx context.Context, group string) error {
 	msg, err := c.roundTrip(ctx, &findcoordinator.Request{Key: group}, 0)
 	if err != nil {
 		return err
 	}
-	if code := msg.(*findcoordinator.Response).ErrorCode; kafkago.Error(code) == kafkago.GroupAuthorizationFailed {
-		return fmt.Errorf("kafka: group %q: %w", group, codeError(code, ""))
+	res := msg.(*findcoordinator.Response)
+	switch kafkago.Error(res.ErrorCode) {
+	case 0:
+		return c.fw.mayFetchGroup(ctx, hostPort(res.Host, int(res.Port)), group)
+	case kafkago.GroupAuthorizationFailed:
+		return fmt.Errorf("kafka: group %q: %w", group, codeError(res.ErrorCode, ""))
 	}
 	return nil // a coordinator that isn't there yet comes with the group
 }

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"sync/atomic"
@@ -16,8 +15,6 @@ import (
 	"github.com/segmentio/kafka-go/protocol/saslauthenticate"
 	"github.com/segmentio/kafka-go/protocol/saslhandshake"
 	"github.com/segmentio/kafka-go/sasl"
-
-	kafkago "github.com/segmentio/kafka-go"
 
 	"github.com/bohica-labs/dataweaver/retry"
 )
@@ -30,6 +27,7 @@ type conn struct {
 	pc       *protocol.Conn
 	versions map[protocol.ApiKey][2]int16 // what the broker offers
 	broken   atomic.Bool                  // a request was cut off: what comes next would be its response
+	served   bool                         // the broker has answered a request as this client
 }
 
 // dialAny connects to the first of the named brokers that answers.
@@ -55,7 +53,7 @@ func (f *Framework) dialAny(ctx context.Context) (*conn, error) {
 func (f *Framework) dial(ctx context.Context, addr string) (*conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, f.dialTimeout())
 	defer cancel()
-	nc, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+	nc, err := f.connect(ctx, "tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("kafka: no connection to broker %s: %w", addr, err)
 	}
@@ -68,7 +66,7 @@ func (f *Framework) dial(ctx context.Context, addr string) (*conn, error) {
 		t := tls.Client(nc, config)
 		if err := t.HandshakeContext(ctx); err != nil {
 			_ = nc.Close()
-			return nil, tlsError(addr, err)
+			return nil, f.withoutTLS(ctx, addr, tlsError(addr, err))
 		}
 		nc = t
 	}
@@ -102,13 +100,16 @@ func (c *conn) close() error {
 	c.fw.mu.Lock()
 	delete(c.fw.conns, c)
 	c.fw.mu.Unlock()
-	c.broken.Store(true)
+	if c.broken.Swap(true) {
+		_ = c.pc.Close() // whatever it says, the reason is known
+		return nil
+	}
 	return c.pc.Close()
 }
 
 // handshake negotiates versions (KIP-35) and authenticates (KIP-43, KIP-152).
 func (c *conn) handshake(ctx context.Context) error {
-	msg, err := c.roundTrip(ctx, new(apiversions.Request), 0)
+	msg, err := c.exchange(ctx, new(apiversions.Request), 0)
 	if err != nil {
 		return plainTextError(c.addr, c.fw.TLS != nil, err)
 	}
@@ -134,7 +135,7 @@ func (c *conn) handshake(ctx context.Context) error {
 }
 
 func (c *conn) authenticate(ctx context.Context, mechanism sasl.Mechanism) error {
-	msg, err := c.roundTrip(ctx, &saslhandshake.Request{Mechanism: mechanism.Name()}, 0)
+	msg, err := c.exchange(ctx, &saslhandshake.Request{Mechanism: mechanism.Name()}, 0)
 	if err != nil {
 		return err
 	}
@@ -154,12 +155,9 @@ func (c *conn) authenticate(ctx context.Context, mechanism sasl.Mechanism) error
 		return err
 	}
 	for done := false; !done; {
-		msg, err := c.roundTrip(ctx, &saslauthenticate.Request{AuthBytes: out}, 0)
-		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-			return codeError(int16(kafkago.SASLAuthenticationFailed), "the broker closed the connection")
-		}
+		msg, err := c.exchange(ctx, &saslauthenticate.Request{AuthBytes: out}, 0)
 		if err != nil {
-			return err
+			return err // also io.EOF: a broker that refuses credentials says so (KIP-152), and one that stops doesn't
 		}
 		res := msg.(*saslauthenticate.Response)
 		if res.ErrorCode != 0 {
@@ -174,6 +172,16 @@ func (c *conn) authenticate(ctx context.Context, mechanism sasl.Mechanism) error
 
 // roundTrip sends a request and returns its response. Wait is how long the broker is asked to take at most.
 func (c *conn) roundTrip(ctx context.Context, req protocol.Message, wait time.Duration) (protocol.Message, error) {
+	res, err := c.exchange(ctx, req, wait)
+	if err != nil && !c.served {
+		err = c.fw.withoutSASL(ctx, c.addr, err)
+	}
+	c.served = c.served || err == nil
+	return res, err
+}
+
+// exchange is roundTrip that doesn't look for reasons.
+func (c *conn) exchange(ctx context.Context, req protocol.Message, wait time.Duration) (protocol.Message, error) {
 	done, err := c.guard(ctx, wait)
 	if err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/segmentio/kafka-go/protocol/metadata"
 	"github.com/segmentio/kafka-go/sasl"
 
 	weaver "github.com/bohica-labs/dataweaver"
@@ -33,6 +34,10 @@ type Framework struct {
 	SASL           sasl.Mechanism // how to authenticate: Plain, ScramSHA256, ScramSHA512, OAuthBearer or another one; nil: not at all
 	DialTimeout    time.Duration  // of a connection, with TLS and authentication; default 10 s
 	RequestTimeout time.Duration  // of a request, beyond what it is meant to wait; default 30 s
+
+	// Dial makes connections: to the brokers that New was given, and to the addresses at which these say that they are.
+	// It is called from several goroutines. Default: net.Dialer.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 	brokers []string
 
@@ -84,6 +89,13 @@ func (f *Framework) clientID() string {
 	return f.ClientID
 }
 
+func (f *Framework) connect(ctx context.Context, network, address string) (net.Conn, error) {
+	if f.Dial != nil {
+		return f.Dial(ctx, network, address)
+	}
+	return (&net.Dialer{}).DialContext(ctx, network, address)
+}
+
 func (f *Framework) dialTimeout() time.Duration { return orDefault(f.DialTimeout, defaultDialTimeout) }
 
 func (f *Framework) requestTimeout() time.Duration {
@@ -125,7 +137,8 @@ func (f *Framework) CheckHealth(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return c.close()
+	_, err = c.roundTrip(ctx, &metadata.Request{TopicNames: []string{}}, 0)
+	return errors.Join(err, c.close())
 }
 
 var (

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go/protocol/createpartitions"
+	"github.com/segmentio/kafka-go/protocol/incrementalalterconfigs"
 	"github.com/stretchr/testify/require"
 
 	weaver "github.com/bohica-labs/dataweaver"
@@ -174,5 +175,22 @@ func addPartitions(t testing.TB, fw *Framework, topic string, count int32) {
 		require.NoError(t, codeError(r.ErrorCode, r.ErrorMessage))
 	}
 	require.NoError(t, c.awaitLeaders(t.Context(), topic))
+	require.NoError(t, c.close())
+}
+
+// configure sets a setting of a topic.
+func configure(t testing.TB, fw *Framework, topic, name, value string) {
+	t.Helper()
+	const topicResource = 2
+	c, err := fw.dialController(t.Context())
+	require.NoError(t, err)
+	msg, err := c.roundTrip(t.Context(), &incrementalalterconfigs.Request{Resources: []incrementalalterconfigs.RequestResource{{
+		ResourceType: topicResource, ResourceName: topic,
+		Configs: []incrementalalterconfigs.RequestConfig{{Name: name, Value: value}},
+	}}}, 0)
+	require.NoError(t, err)
+	for _, r := range msg.(*incrementalalterconfigs.Response).Responses {
+		require.NoError(t, codeError(r.ErrorCode, r.ErrorMessage))
+	}
 	require.NoError(t, c.close())
 }

@@ -88,7 +88,7 @@ func (r *reader) reset(ctx context.Context) error {
 		return err
 	}
 	if r.assignment.generation != nil {
-		r.log.Info("no committed offset", "topic", r.topic, "partition", r.partition, "group", c.group, "start", offset)
+		r.log.Info("no committed offset", "group", c.group, "start", offset)
 	}
 	r.next.Store(offset)
 	return r.assignment.commit(offset)
@@ -201,7 +201,7 @@ func (r *reader) bad(b *weaver.Batch[[]byte], batch []byte, err error) (bool, er
 	}
 	if r.damaged != next {
 		r.damaged, r.set = next, nil
-		r.log.Warn("a batch arrived damaged, and is fetched again", "topic", r.topic, "partition", r.partition, "offset", next, "err", err)
+		r.log.Warn("a batch arrived damaged, and is fetched again", "offset", next, "err", err)
 		return false, nil
 	}
 	// How far it goes is not certain: as far as both of two numbers in it say, and by one at least.
@@ -238,7 +238,7 @@ func (r *reader) refill(ctx context.Context) error {
 		return err
 	}
 	if res.throttled > 0 {
-		r.log.Debug("the broker throttles", "topic", r.topic, "partition", r.partition, "for", res.throttled)
+		r.log.Debug("the broker throttles", "for", res.throttled)
 	}
 	if res.requestedAt > next || res.requestedAt != next && res.err != nil {
 		return nil // an offset that was guessed too high: asked again with the right one
@@ -317,8 +317,7 @@ func (r *reader) outOfRange(ctx context.Context, err error) error {
 	case ToLatest:
 		to = last
 	}
-	r.log.Warn("position out of range: records are missing", "topic", r.topic, "partition", r.partition,
-		"position", next, "oldest", first, "newest", last-1, "goes on at", to, "missing", max(to-next, 0))
+	r.log.Warn("position out of range: records are missing", "position", next, "oldest", first, "newest", last-1, "goes on at", to, "missing", max(to-next, 0))
 	r.next.Store(to)
 	r.set, r.batch.left = nil, 0
 	return nil

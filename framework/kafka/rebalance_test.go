@@ -156,7 +156,10 @@ func (p *process) end(by syscall.Signal) error {
 		err := p.cmd.Wait()
 		_ = p.input.Close()
 		const success = 100 // of a crash.Child
-		if by != syscall.SIGKILL && p.cmd.ProcessState.ExitCode() != success {
+		if status, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() && status.Signal() == by {
+			return // it had not come so far as to be told
+		}
+		if p.cmd.ProcessState.ExitCode() != success {
 			p.err = err
 		}
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/segmentio/kafka-go/sasl"
@@ -15,7 +16,7 @@ import (
 
 // Plain authenticates by user and password in clear text (RFC 4616): use it with Framework.TLS alone.
 func Plain(user, password string) sasl.Mechanism {
-	return plain.Mechanism{Username: user, Password: password}
+	return &hidden{plain.Mechanism{Username: user, Password: password}}
 }
 
 // ScramSHA256 authenticates by user and password without sending the password (RFC 7677). A user or password that
@@ -30,8 +31,21 @@ func scramOf(a scram.Algorithm, user, password string) sasl.Mechanism {
 	if err != nil {
 		return refused{a.Name()}
 	}
-	return m
+	return &hidden{m}
 }
+
+// hidden is a mechanism that is printed, logged and marshaled as its name alone.
+type hidden struct{ mechanism sasl.Mechanism }
+
+func (h *hidden) Name() string { return h.mechanism.Name() }
+
+// Start implements sasl.Mechanism.
+func (h *hidden) Start(ctx context.Context) (sasl.StateMachine, []byte, error) {
+	return h.mechanism.Start(ctx)
+}
+
+// Format implements fmt.Formatter.
+func (h *hidden) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, h.Name()) }
 
 // refused is a mechanism whose credentials can't be used. What was wrong with them would show them.
 type refused struct{ name string }
@@ -46,7 +60,7 @@ func (r refused) Start(context.Context) (sasl.StateMachine, []byte, error) {
 // may be called from several goroutines at once; it should return soon, and a token that lives for a while. Extensions
 // are the optional key=value pairs of KIP-342; nil: none.
 func OAuthBearer(token func(ctx context.Context) (string, error), extensions map[string]string) sasl.Mechanism {
-	return bearer{token, extensions}
+	return &hidden{bearer{token, extensions}}
 }
 
 type bearer struct {

@@ -89,6 +89,7 @@ func (s *session) join() error {
 		Dialer: &kafkago.Dialer{
 			ClientID:      c.fw.clientID(),
 			Timeout:       c.fw.dialTimeout(),
+			DialFunc:      c.fw.connect,
 			TLS:           c.fw.TLS,
 			SASLMechanism: c.fw.SASL,
 		},
