@@ -67,9 +67,12 @@
 // app.log.old are found with Rotated. When a path is followed for the first time, what was rotated before is not read.
 //
 // A file is told from others by how its content begins, by its inode where the file system has them, and by what lies right before the place up to which it was
-// read. What was lost because a file was deleted or cut before it was read is told by a warning to Lane.Log, never silently. What can't be known: what was written
+// read. What was lost because a file was deleted or cut before it was read is told by a warning to Lane.Log, never silently, or ends the pipeline (Vanished). What can't be known: what was written
 // between the last look and the cut if there is no copy; whether a file was cut and filled again with the same bytes; and where there are no inodes, which is which of
 // files that begin alike in their first 64 bytes. A writer that doesn't append (O_APPEND) and whose file is cut leaves a hole of zero bytes, which is read.
+//
+// A path may be a link that a writer turns to its next file. What it points to is then the current one. Set Rotated to match the names of these files ("app.log.*"), or those that it
+// pointed to only between two looks, or while the pipeline was down, are not found. A pattern must not match both.
 //
 // Half a line is no record until its end comes, however long that takes; unless the file is rotated away or finished (FinishedAfter). A line is read some milliseconds
 // after it was written, and 25 ms later at most where the system doesn't tell of changes, on a network drive for instance; or up to 250 ms, if nothing came for half a minute.

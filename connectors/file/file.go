@@ -54,6 +54,11 @@ type File[T any] struct {
 	// read on. Default 0: a file is finished when it was rotated away.
 	FinishedAfter time.Duration
 
+	// Vanished says what comes of it if something of a followed file is lost, as far as that can be known: it was cut, replaced or deleted before it was read to its end,
+	// or was written to after it was left for the next one. With Fail the pipeline ends with an ErrVanished, and so does each later run that misses it. To go on, run once
+	// with Warn. Default Warn.
+	Vanished Vanished
+
 	// PollEvery is how often a followed pattern is looked up, at most so often that it takes a twentieth of the time. Default 1 s.
 	PollEvery time.Duration
 

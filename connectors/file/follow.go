@@ -52,6 +52,19 @@ const (
 // String returns the name of the constant.
 func (f Finished) String() string { return nameOf("Finished", f, "Leave", "Move", "Delete") }
 
+// Vanished says what comes of it if something of a followed file is lost before it was read.
+type Vanished uint8
+
+const (
+	// Warn tells it to Lane.Log, and what there is is read on.
+	Warn Vanished = iota
+	// Fail ends the pipeline with an ErrVanished.
+	Fail
+)
+
+// String returns the name of the constant.
+func (v Vanished) String() string { return nameOf("Vanished", v, "Warn", "Fail") }
+
 func nameOf[N ~uint8](kind string, n N, names ...string) string {
 	if int(n) < len(names) {
 		return names[n]
@@ -110,6 +123,9 @@ func (f *File[T]) validateFollow() error {
 	if f.Finished > Delete {
 		bad("field Finished is %v: no such choice", f.Finished)
 	}
+	if f.Vanished > Fail {
+		bad("field Vanished is %v: no such choice", f.Vanished)
+	}
 	if f.PollEvery < 0 {
 		bad("field PollEvery is %v: must not be negative", f.PollEvery)
 	}
@@ -147,6 +163,7 @@ func (f *File[T]) validateFollow() error {
 		}{
 			{"Rotated", f.Rotated != ""},
 			{"From", f.From != Beginning},
+			{"Vanished", f.Vanished != Warn},
 			{"FinishedAfter", f.FinishedAfter != 0},
 			{"PollEvery", f.PollEvery != 0},
 			{"MaxOpen", f.MaxOpen != 0},

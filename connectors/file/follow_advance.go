@@ -13,7 +13,9 @@ import (
 
 // advance opens the next file there is something to read of: the one that known is about, or the one after it. Where there is none, none is open afterwards.
 func (r *follower[T]) advance(ctx context.Context) error {
-	r.lookBack(time.Now())
+	if err := r.lookBack(time.Now()); err != nil {
+		return err
+	}
 	var now generation
 	info, err := r.file.fsys.Stat(r.path)
 	switch {
@@ -110,14 +112,16 @@ func (r *follower[T]) resume(ctx context.Context, all []generation) (next int, e
 		next++
 	}
 	if !at.done {
-		r.lost(all)
+		if err := r.lost(all); err != nil {
+			return 0, err
+		}
 		at.done = true
 	}
 	return next, nil
 }
 
 // lost tells of a file that is gone, perhaps with something in it that was not read.
-func (r *follower[T]) lost(all []generation) {
+func (r *follower[T]) lost(all []generation) error {
 	attrs := []any{slog.String("path", r.path), slog.Int64("read up to byte", r.known.offset), slog.Int("generations found", len(all))}
 	if r.known.time > 0 && r.known.time < 1<<62 {
 		attrs = append(attrs, slog.Time("last modified", time.Unix(0, r.known.time)))
@@ -125,7 +129,7 @@ func (r *follower[T]) lost(all []generation) {
 	if r.seen.id == r.known.id && r.seen.size >= r.known.offset && r.seen.path != "" {
 		attrs = append(attrs, slog.Int64("bytes known to be unread", r.seen.size-r.known.offset))
 	}
-	r.log.Warn("a followed file was cut, or deleted, and no copy of it is found: what it held behind the last byte that was read is lost (if it was renamed, File.Rotated must match its new name)", attrs...)
+	return r.file.vanished(r.log, "a followed file was cut, or deleted, and no copy of it is found: what it held behind the last byte that was read is lost (if it was renamed, File.Rotated must match its new name)", attrs...)
 }
 
 // succeed opens the first of all generations from next on that holds something.
@@ -259,18 +263,19 @@ func (r *follower[T]) keepAnEyeOn(file durable.File, g generation) {
 }
 
 // lookBack tells if something was appended to a file after it was left.
-func (r *follower[T]) lookBack(now time.Time) {
+func (r *follower[T]) lookBack(now time.Time) error {
 	l := r.left
 	if l == nil {
-		return
+		return nil
 	}
 	info, err := l.file.Stat()
-	if err == nil && info.Size() > l.g.size {
-		r.log.Warn("a rotated file was written to after it was left for the next one: these bytes are not read",
-			"path", r.path, "from byte", l.g.size, "bytes", info.Size()-l.g.size)
-	}
 	if err != nil || info.Size() != l.g.size || now.After(l.until) {
 		_ = l.file.Close()
 		r.left = nil
 	}
+	if err != nil || info.Size() <= l.g.size {
+		return nil
+	}
+	return r.file.vanished(r.log, "a rotated file was written to after it was left for the next one: these bytes are not read",
+		"path", r.path, "from byte", l.g.size, "bytes", info.Size()-l.g.size)
 }

@@ -116,11 +116,22 @@ func (f *File[T]) generations(l lineage) ([]generation, error) {
 		var now []generation
 		if now, err = f.scan(l); err == nil && slices.EqualFunc(before, now, generation.same) {
 			l.order(now)
-			return slices.CompactFunc(now, func(a, b generation) bool { return a.id.known() && a.id == b.id }), nil
+			return distinct(now), nil
 		}
 		before = now
 	}
 	return nil, errUnsettled
+}
+
+// distinct drops other names of one file, of generations in order. Where the path is a link to a file that has the name of an older one, this one is what is at the path, and
+// what is younger is nothing yet: a writer begins a file before it makes the link point to it.
+func distinct(all []generation) []generation {
+	if n := len(all) - 1; n > 0 && all[n].current && all[n].id.known() {
+		if i := slices.IndexFunc(all[:n], func(g generation) bool { return g.id == all[n].id }); i >= 0 {
+			all = append(all[:i], all[n])
+		}
+	}
+	return slices.CompactFunc(all, func(a, b generation) bool { return a.id.known() && a.id == b.id })
 }
 
 // scan looks at each generation once.

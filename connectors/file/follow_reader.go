@@ -372,7 +372,9 @@ func (r *follower[T]) look() (again bool, err error) {
 		return true, nil
 	}
 	r.woken = false
-	r.lookBack(now)
+	if err := r.lookBack(now); err != nil {
+		return false, err
+	}
 	r.behind.Store(max(g.size-r.stream.contents.stored(r.stream.in.offset), 0) + r.later)
 	at, current, err := r.current(g)
 	switch {

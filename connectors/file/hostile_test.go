@@ -1,6 +1,7 @@
 package file
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"io/fs"
@@ -15,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	weaver "github.com/bohica-labs/dataweaver"
+	"github.com/bohica-labs/dataweaver/internal/durable"
 	"github.com/bohica-labs/dataweaver/internal/durable/durabletest"
 	"github.com/bohica-labs/dataweaver/retry"
 )
@@ -267,7 +269,8 @@ func TestAFileThatChangesWhileItIsRead(t *testing.T) {
 func TestInputErrorsPass(t *testing.T) {
 	t.Parallel()
 	const records = 9000
-	var lines, array, fixed strings.Builder
+	var lines, array, fixed, table strings.Builder
+	table.WriteString("name,id\n")
 	var want []string
 	for i := range records {
 		v := fmt.Sprintf("%d", 1000+i)
@@ -275,9 +278,9 @@ func TestInputErrorsPass(t *testing.T) {
 		lines.WriteString(v + "\r\n")
 		array.WriteString(map[bool]string{true: "[", false: ", "}[i == 0] + v)
 		fixed.WriteString(v)
+		fmt.Fprintf(&table, "\"a\n%s\",%s\n", v, v)
 	}
 	array.WriteString("]")
-	number := codecLines[[]byte]{codec: rawCodec{}}.codec
 	for name, c := range map[string]struct {
 		file *File[[]byte]
 		data string
@@ -287,33 +290,77 @@ func TestInputErrorsPass(t *testing.T) {
 		"JSONArray": {JSONArray[[]byte]("in"), array.String()},
 		"Fixed":     {Fixed[[]byte]("in", 4), fixed.String()},
 		"Prefixed":  {Prefixed[[]byte]("in", Uint32BE), "\x00\x00\x00\x04" + strings.Join(want, "\x00\x00\x00\x04")},
+		"gzip":      {Lines("in"), gzipped(t, sliced(lines.String(), 500, 1, 70)...)},
+		"zstd":      {Lines("in"), zstandard(t, sliced(lines.String(), 500, 1, 70)...)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			disk := newDisk(t, map[string]string{"in": c.data})
-			var reads, opens atomic.Int64
-			disk.Fail(func(o durabletest.Op) error {
-				if o.Name == "/in" && (o.Kind == durabletest.Read && reads.Add(1)%9 == 0 || o.Kind == durabletest.Open && opens.Add(1)%3 == 2) {
-					return syscall.EIO
-				}
-				return nil
-			})
-			f := on(c.file, disk)
-			if f.kind != kindLines && f.kind != kindFixed && f.kind != kindPrefix {
-				f.Codec = number
+			if c.file.kind == kindNDJSON || c.file.kind == kindArray {
+				c.file.Codec = codecLines[[]byte]{codec: rawCodec{}}.codec
 			}
-			f.chunk = 100
-			p := quick(weaver.Copy(f, on(Lines("out"), disk)))
-			p.Retry.MaxAttempts = -1
-			p.Require = weaver.ExactlyOnce
-			p.CheckpointInterval = time.Nanosecond
-			p.BatchSize = 97
-			require.NoError(t, p.Run(t.Context()))
-			require.Greater(t, opens.Load(), int64(5))
-			require.Equal(t, strings.Join(want, "\n")+"\n", content(t, disk, "out"))
+			inputErrorsPass(t, c.file, c.data, Lines("out"), strings.Join(want, "\n")+"\n")
 		})
 	}
+	t.Run("CSV", func(t *testing.T) {
+		t.Parallel()
+		inputErrorsPass(t, CSV[[]string]("in"), table.String(), CSV[[]string]("out"), table.String())
+	})
+	t.Run("CSV, gzip", func(t *testing.T) {
+		t.Parallel()
+		inputErrorsPass(t, CSV[[]string]("in"), gzipped(t, sliced(table.String(), 500, 1, 70)...), CSV[[]string]("out"), table.String())
+	})
 }
+
+// inputErrorsPass copies data through a pipeline while the disk fails at every ninth read of it, and at every third opening.
+func inputErrorsPass[T any](t *testing.T, in *File[T], data string, out *File[T], want string) {
+	t.Helper()
+	disk := newDisk(t, map[string]string{"in": data})
+	var reads, opens, failed atomic.Int64
+	disk.Fail(func(o durabletest.Op) error {
+		if o.Name != "/in" {
+			return nil
+		}
+		if o.Kind == durabletest.Read && reads.Add(1)%9 == 0 || o.Kind == durabletest.Open && opens.Add(1)%3 == 2 {
+			failed.Add(1)
+			return syscall.EIO
+		}
+		return nil
+	})
+	in.chunk = 250
+	p := quick(weaver.Copy(on(in, shortReads{disk, fingerprintBytes}), on(out, disk)))
+	p.Retry.MaxAttempts = -1
+	p.Require = weaver.ExactlyOnce
+	p.CheckpointInterval = time.Nanosecond
+	p.BatchSize = 97
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	require.NoError(t, p.Run(ctx))
+	require.NoError(t, ctx.Err(), "it comes forward from one failure to the next")
+	require.Greater(t, opens.Load(), int64(3))
+	require.Greater(t, failed.Load(), int64(3))
+	require.Equal(t, want, content(t, disk, "out"))
+}
+
+// shortReads has files of which a read returns so many bytes at most, as a network drive may.
+type shortReads struct {
+	durable.FS
+	most int
+}
+
+func (s shortReads) OpenFile(name string, flag int, perm fs.FileMode) (durable.File, error) {
+	f, err := s.FS.OpenFile(name, flag, perm)
+	if err != nil {
+		return nil, err
+	}
+	return shortFile{f, s.most}, nil
+}
+
+type shortFile struct {
+	durable.File
+	most int
+}
+
+func (f shortFile) Read(p []byte) (int, error) { return f.File.Read(p[:min(len(p), f.most)]) }
 
 // rawCodec has bytes as they are.
 type rawCodec struct{}

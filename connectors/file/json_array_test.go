@@ -240,7 +240,7 @@ func TestLongRecordsTakeLinearTime(t *testing.T) {
 			}
 			require.Greater(t, looks, size/piece)
 			// Looking at everything each time would be 512 GiB. (Milliseconds, in fact; the bound is for slow machines.)
-			require.Less(t, time.Since(start), 5*time.Second)
+			require.Less(t, time.Since(start), 30*time.Second)
 		})
 	}
 }

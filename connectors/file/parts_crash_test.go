@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"path"
 	"path/filepath"
@@ -191,10 +192,24 @@ func TestCrashParts(t *testing.T) {
 // At whatever operation the disk is full or broken, for once, the error says so and the writer that is opened next goes on with nothing lost and nothing doubled.
 func TestFailuresOfTheDiskOfParts(t *testing.T) {
 	t.Parallel()
+	begin := func() *partHistory {
+		return &partHistory{t: t, rng: rand.New(rand.NewPCG(1, 1)), ext: ".zst", disk: durabletest.New()}
+	}
+	well := begin()
+	for range 3 {
+		require.NoError(t, well.life(10, true))
+	}
+	hit := map[string]bool{}
 	for _, failure := range []error{syscall.ENOSPC, &durabletest.ShortWrite{Keep: 5, Err: syscall.ENOSPC}, syscall.EIO} {
-		for n := 0; ; n += rounds(19, 1) {
-			h := &partHistory{t: t, rng: rand.New(rand.NewPCG(1, 1)), ext: ".zst", disk: durabletest.New()}
-			h.disk.Fail(durabletest.FailAt(n, failure))
+		for _, n := range someOfEachKind(well.disk.Ops(), rounds(19, 1)) {
+			h := begin()
+			h.disk.Fail(func(o durabletest.Op) error {
+				if o.N != n {
+					return nil
+				}
+				hit[kindOf(o)] = true
+				return failure
+			})
 			failed := false
 			for range 3 {
 				if err := h.life(10, true); err != nil {
@@ -205,14 +220,58 @@ func TestFailuresOfTheDiskOfParts(t *testing.T) {
 					failed = true
 				}
 			}
-			operations := h.disk.Count()
 			h.disk.Fail(nil)
 			h.settled()
-			if operations <= n {
-				break
-			}
 		}
 	}
+	requireKinds(t, hit, map[string][]string{
+		"part":  {durabletest.Create, durabletest.Open, durabletest.Write, durabletest.Sync, durabletest.Close, durabletest.Link, durabletest.Remove, durabletest.Stat},
+		"new":   {durabletest.Create, durabletest.Write, durabletest.Sync, durabletest.Close},
+		"state": {durabletest.Open, durabletest.Read, durabletest.Rename, durabletest.Close},
+		"other": {durabletest.Mkdir, durabletest.SyncDir, durabletest.ReadDir},
+	})
+}
+
+// kindOf says what an operation is, and whether it is one on a part, on what is being written to take another file's place, or on the state or sidecar that it becomes.
+func kindOf(o durabletest.Op) string {
+	name := path.Base(o.Name)
+	if o.Kind == durabletest.Rename {
+		name = path.Base(o.To)
+	}
+	switch {
+	case strings.HasSuffix(name, ".part"):
+		return o.Kind + " part"
+	case strings.HasSuffix(name, ".tmp"):
+		return o.Kind + " new"
+	case name == "state", strings.HasSuffix(name, sidecarSuffix):
+		return o.Kind + " state"
+	}
+	return o.Kind + " other"
+}
+
+// requireKinds requires that there were these operations among those that failed, as kindOf says them.
+func requireKinds(t *testing.T, hit map[string]bool, want map[string][]string) {
+	t.Helper()
+	for what, kinds := range want {
+		for _, kind := range kinds {
+			require.True(t, hit[kind+" "+what], "%s %s never failed: %v", kind, what, slices.Sorted(maps.Keys(hit)))
+		}
+	}
+}
+
+// someOfEachKind returns the numbers of every so manyth operation, of the first two and the last of each kind, and of one that comes behind all.
+func someOfEachKind(ops []durabletest.Op, every int) (some []int) {
+	first, last := map[string]int{}, map[string]int{}
+	for n, o := range ops {
+		last[kindOf(o)] = n
+	}
+	for n, o := range ops {
+		kind := kindOf(o)
+		if first[kind]++; n%every == 0 || first[kind] <= 2 || last[kind] == n {
+			some = append(some, n)
+		}
+	}
+	return append(some, len(ops))
 }
 
 // The same with writers that keep no checkpoint: what was flushed is published, by the next opening at the latest, and nothing twice.

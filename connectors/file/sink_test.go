@@ -417,12 +417,19 @@ func TestFailuresOfTheDisk(t *testing.T) {
 	for i := range 20 {
 		fmt.Fprintf(&want, "record %d\n", i)
 	}
+	hit := map[string]bool{}
 	for _, failure := range []error{syscall.ENOSPC, &durabletest.ShortWrite{Keep: 5, Err: syscall.ENOSPC}, syscall.EIO} {
 		for n := 0; ; n++ {
 			disk := durabletest.New()
 			f := on(Lines("out"), disk)
 			f.BufferBytes = 25
-			disk.Fail(durabletest.FailAt(n, failure))
+			disk.Fail(func(o durabletest.Op) error {
+				if o.N != n {
+					return nil
+				}
+				hit[kindOf(o)] = true
+				return failure
+			})
 			for try := 0; ; try++ {
 				require.Less(t, try, 3)
 				if err := copyAll(t, f, try > 0); err == nil {
@@ -439,6 +446,11 @@ func TestFailuresOfTheDisk(t *testing.T) {
 			}
 		}
 	}
+	requireKinds(t, hit, map[string][]string{
+		"other": {durabletest.Create, durabletest.Write, durabletest.Sync, durabletest.Close, durabletest.SyncDir, durabletest.Stat}, // the file
+		"new":   {durabletest.Create, durabletest.Write, durabletest.Sync, durabletest.Close},
+		"state": {durabletest.Open, durabletest.Read, durabletest.Rename, durabletest.Close},
+	})
 }
 
 // copyAll writes 20 records, from where the checkpoint says, as the engine does.

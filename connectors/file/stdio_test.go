@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -110,11 +111,14 @@ func TestStandardInputIsReadAgainFromWhatWasAcknowledged(t *testing.T) {
 		rows.WriteString("1.5,\"a\nb\"," + string(rune('0'+i%10)) + "\n")
 		want = append(want, "{ID:"+string(rune('0'+i%10))+" Name:a\nb Price:1.5}")
 	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
 	for _, chunk := range []int{1, 10, 1 << 10, 1 << 20} {
 		f := from(CSV[order](stdio), strings.NewReader(rows.String()))
 		f.chunk = chunk
 		var got []string
-		for len(got) < len(want) {
+		for lives := 0; len(got) < len(want); lives++ {
+			require.Less(t, lives, len(want), "what was not acknowledged never comes")
 			r, err := f.OpenReader(t.Context(), weaver.Lane{})
 			require.NoError(t, err)
 			_, err = f.OpenReader(t.Context(), weaver.Lane{})
@@ -123,7 +127,7 @@ func TestStandardInputIsReadAgainFromWhatWasAcknowledged(t *testing.T) {
 			var more []string
 			for range 7 { // of which five are acknowledged
 				b := weaver.NewBatch[order](3, 0)
-				p, err := r.Read(t.Context(), b)
+				p, err := r.Read(ctx, b)
 				more = append(more, values(itemsOf(b))...)
 				if len(more) <= 15 {
 					acked = bytes.Clone(p)
@@ -141,6 +145,52 @@ func TestStandardInputIsReadAgainFromWhatWasAcknowledged(t *testing.T) {
 		}
 		require.Equal(t, want, got, "chunk %d", chunk)
 		require.LessOrEqual(t, len(f.std.in.buf), 2*(chunk+len(rows.String())/10)+64)
+	}
+}
+
+// An Ack frees what comes before its position and no byte more: after each of them, the next reader begins with the record behind it.
+func TestStandardInputFreesNoMoreThanWasAcknowledged(t *testing.T) {
+	t.Parallel()
+	const n = 40
+	var want []string
+	for i := range n {
+		want = append(want, fmt.Sprintf("line %d", i))
+	}
+	text := strings.Join(want, "\r\n") + "\r\n"
+	for acked := 1; acked < n; acked++ {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		f := from(Lines(stdio), strings.NewReader(text))
+		f.chunk = 10
+		r, err := f.OpenReader(ctx, weaver.Lane{})
+		require.NoError(t, err)
+		var at weaver.Position
+		b := weaver.NewBatch[[]byte](1, 0)
+		for i := range n {
+			b.Reset()
+			p, err := r.Read(ctx, b)
+			require.NoError(t, err)
+			if i == acked-1 {
+				at = bytes.Clone(p)
+			}
+		}
+		require.NoError(t, r.(weaver.Acker).Ack(ctx, at)) // all is read, and some of it acknowledged
+		require.NoError(t, r.Close())
+		if acked > n/2+1 {
+			require.Less(t, len(f.std.in.buf), len(text), "it does free something")
+		}
+
+		r, err = f.OpenReader(ctx, weaver.Lane{})
+		require.NoError(t, err)
+		got := []string{}
+		for !errors.Is(err, io.EOF) {
+			require.NoError(t, err, "acknowledged: %d", acked)
+			b.Reset()
+			_, err = r.Read(ctx, b)
+			got = append(got, values(itemsOf(b))...)
+		}
+		require.Equal(t, want[acked:], got, "acknowledged: %d", acked)
+		require.NoError(t, r.Close())
+		cancel()
 	}
 }
 
