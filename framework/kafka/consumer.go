@@ -52,7 +52,7 @@ const (
 // A reader without a position starts at the group's committed offset. Each partition that is read has a connection of
 // its own to its leader.
 type Consumer struct {
-	Topics  []string       // more topics than the one Consumer was called with, which may be empty then
+	Topics  []string       // default: the one that Consumer was called with
 	Pattern *regexp.Regexp // topics whose whole name it matches, also those that appear later; internal ones never
 
 	Start      Start      // default Earliest
