@@ -1,19 +1,12 @@
 package kafka
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"os"
 	"strings"
 	"testing"
-	"time"
-
-	"github.com/stretchr/testify/require"
-
-	weaver "github.com/bohica-labs/dataweaver"
-	"github.com/bohica-labs/dataweaver/weavertest"
 )
 
 // broker returns the address of a real broker.
@@ -35,13 +28,4 @@ var quiet = slog.New(slog.DiscardHandler)
 // unique names a topic or a group that nobody else uses.
 func unique(t testing.TB) string {
 	return fmt.Sprintf("kafka-%s-%x", strings.NewReplacer("/", "-", "#", "-").Replace(t.Name()), rand.Uint64())
-}
-
-func TestFramework(t *testing.T) {
-	t.Parallel()
-	addr := broker(t)
-	require.NoError(t, weavertest.TestFramework(t.Context(), weavertest.FrameworkCase{
-		New:      func(context.Context) (weaver.Framework, error) { return New(addr), nil },
-		Patience: 30 * time.Second,
-	}))
 }

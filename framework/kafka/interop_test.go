@@ -218,7 +218,9 @@ func javaPartitions(t *testing.T, j *java, fw *Framework) {
 func javaTransactions(t *testing.T, j *java, fw *Framework) {
 	topic := newTopic(t, fw, 1)
 	file := filepath.Join(t.TempDir(), "records")
-	j.do(t, "transactions", file, j.broker, topic, strconv.FormatUint(rand.Uint64()>>1, 10))
+	seed := strconv.FormatUint(rand.Uint64()>>1, 10)
+	t.Logf("seed %s", seed)
+	j.do(t, "transactions", file, j.broker, topic, seed)
 	text, err := os.ReadFile(file)
 	require.NoError(t, err)
 	read := func(uncommitted bool) (got []string) {

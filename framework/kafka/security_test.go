@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"testing"
@@ -224,6 +225,47 @@ func expect(t *testing.T, class retry.Class, seen *watched, p *weaver.Pipeline[[
 	}
 	require.ErrorIs(t, ctx.Err(), context.Canceled, "it has tried again: %v", err)
 	require.NotEqual(t, retry.ClassFatal, retry.ClassOf(err), "%v", err)
+}
+
+// hanging is a connection whose other side hangs up instead of answering the n-th request.
+type hanging struct {
+	net.Conn
+	n int
+}
+
+func (h *hanging) Write(p []byte) (int, error) {
+	h.n--
+	return h.Conn.Write(p)
+}
+
+func (h *hanging) Read(p []byte) (int, error) {
+	if h.n <= 0 {
+		return 0, io.EOF
+	}
+	return h.Conn.Read(p)
+}
+
+// A broker that stops while a client logs in says nothing about its credentials.
+func TestBrokerStopsWhileAuthenticating(t *testing.T) {
+	t.Parallel()
+	s := security(t)
+	user, password := s.scram(t)
+	for n, says := range map[int]string{1: "expect TLS", 2: "authenticating by SCRAM-SHA-256", 3: "authenticating by SCRAM-SHA-256", 4: "authenticating by SCRAM-SHA-256", 5: "EOF"} {
+		t.Run(fmt.Sprint("request ", n), func(t *testing.T) {
+			t.Parallel()
+			fw := New(s.listener(t, "sasl_plaintext"))
+			defer fw.Close()
+			fw.SASL = ScramSHA256(user, password)
+			fw.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+				c, err := (&net.Dialer{}).DialContext(ctx, network, address)
+				return &hanging{c, n}, err
+			}
+			err := fw.CheckHealth(t.Context())
+			require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+			require.ErrorContains(t, err, says)
+			require.Equal(t, retry.ClassUnmarked, retry.ClassOf(err), "%v", err)
+		})
+	}
 }
 
 // Who logs or prints a Framework doesn't tell its secrets.
