@@ -8,7 +8,7 @@ import (
 
 // Codec turns values into bytes and back. It is configuration: safe for concurrent use, and the same bytes always mean the same value.
 //
-// Its errors need no mark: whoever calls it knows that they concern one record, and marks them as poison.
+// Its errors need no mark: whoever calls it knows that they concern one record, and marks them as poison. A Codec that asks a server is [Remote].
 type Codec[T any] interface {
 	// Append appends the encoding of v to dst, as append does, and returns the extended slice. After an error what it returns is undefined, and
 	// dst up to its length is as it was.

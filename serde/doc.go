@@ -13,5 +13,5 @@
 // Either way a record whose bytes make no sense is poison and nothing else: it is dead-lettered, or stops the pipeline, and its error, an [*Error], says
 // which record it was and shows the beginning of it.
 //
-// Codecs are in the packages below: serde/json.
+// Codecs are in the packages below: serde/json, serde/avro, serde/protobuf, and serde/registry for the latter with a schema registry.
 package serde

@@ -9,6 +9,7 @@ import (
 
 // Sink returns a Sink of values that writes their bytes to sink. A value that the codec refuses is poison, named alone; the other records of its batch are
 // written. A Delete becomes a Delete with nil bytes, whatever its value: only its key is certain.
+// While what a [Remote] codec needs is out, nothing of a batch is written, and the batch is tried again.
 //
 // Flushing, checkpoints and all else that the writers of sink can do stay as they are.
 func Sink[T any](sink weaver.Sink[[]byte], c Codec[T]) weaver.Sink[T] {
@@ -35,13 +36,14 @@ func (s *sinkOf[T]) OpenWriter(ctx context.Context, at weaver.Lane) (weaver.Writ
 	if err != nil {
 		return nil, err
 	}
-	return &writer[T]{Writer: w, codec: s.codec, batch: weaver.NewBatch[[]byte](0, 0)}, nil
+	return &writer[T]{Writer: w, codec: s.codec, remote: isRemote(s.codec), batch: weaver.NewBatch[[]byte](0, 0)}, nil
 }
 
 // writer encodes what another one writes. Nothing stays in it from one Write to the next.
 type writer[T any] struct {
 	weaver.Writer[[]byte]
 	codec   Codec[T]
+	remote  bool
 	batch   *weaver.Batch[[]byte]
 	scratch []byte
 
@@ -54,7 +56,9 @@ func (w *writer[T]) Unwrap() any { return w.Writer }
 
 // Write implements weaver.Writer.
 func (w *writer[T]) Write(ctx context.Context, b *weaver.Batch[T]) error {
-	w.encode(b)
+	if err := w.encode(b); err != nil {
+		return &weaver.BatchError{Err: err, RolledBack: true} // the writer of bytes is well and has seen nothing
+	}
 	if len(w.batch.Records) == 0 && len(w.failed) > 0 {
 		return &weaver.BatchError{Records: w.failed}
 	}
@@ -79,8 +83,8 @@ func (w *writer[T]) Write(ctx context.Context, b *weaver.Batch[T]) error {
 	return all
 }
 
-// encode fills the batch of bytes with what can be encoded.
-func (w *writer[T]) encode(b *weaver.Batch[T]) {
+// encode fills the batch of bytes with what can be encoded. It returns an error if that can't be told now.
+func (w *writer[T]) encode(b *weaver.Batch[T]) error {
 	w.batch.Reset()
 	w.batch.End = b.End
 	w.failed, w.indexes = nil, w.indexes[:0]
@@ -94,6 +98,9 @@ func (w *writer[T]) encode(b *weaver.Batch[T]) {
 		if in.Op != weaver.Delete {
 			start := len(w.scratch)
 			encoded, err := w.codec.Append(w.scratch, in.Value)
+			if isOut(w.remote, err) {
+				return &Error{Op: "encode", Seq: in.Seq, Err: err}
+			}
 			if err != nil {
 				w.failed = append(w.failed, weaver.RecordError{
 					Index: i,
@@ -108,4 +115,5 @@ func (w *writer[T]) encode(b *weaver.Batch[T]) {
 		out.Value, out.Key, out.Op, out.Time, out.Headers, out.Seq = value, in.Key, in.Op, in.Time, in.Headers, in.Seq
 		w.indexes = append(w.indexes, i)
 	}
+	return nil
 }

@@ -11,6 +11,8 @@ import (
 
 // Source returns a Source of the values whose bytes src has. What the codec refuses is rejected with the bytes as they were, so that a dead letter has them.
 //
+// An outage of what a [Remote] codec needs is an error of Read: the lane recovers, and the same bytes are read again.
+//
 // Splits, positions, acknowledgements and all else that src can do stay as they are. Keys and headers are copied, which [Decode] does without.
 func Source[T any](src weaver.Source[[]byte], c Codec[T]) weaver.Source[T] {
 	return &source[T]{src: src, codec: c}
@@ -33,13 +35,14 @@ func (s *source[T]) OpenReader(ctx context.Context, at weaver.Lane) (weaver.Read
 	if err != nil {
 		return nil, err
 	}
-	return &reader[T]{Reader: r, codec: s.codec, batch: weaver.NewBatch[[]byte](0, 0)}, nil
+	return &reader[T]{Reader: r, codec: s.codec, remote: isRemote(s.codec), batch: weaver.NewBatch[[]byte](0, 0)}, nil
 }
 
 // reader decodes what another one reads, batch by batch. It owns the batch that the other fills.
 type reader[T any] struct {
 	weaver.Reader[[]byte]
 	codec   Codec[T]
+	remote  bool
 	batch   *weaver.Batch[[]byte]
 	headers weaver.Headers // one list for all records of a batch
 }
@@ -62,7 +65,9 @@ func (r *reader[T]) Read(ctx context.Context, b *weaver.Batch[T]) (weaver.Positi
 			b.Reject(rejects[0].Seq, rejects[0].Raw, rejects[0].Err)
 			rejects = rejects[1:]
 		}
-		r.decode(b, &r.batch.Records[i])
+		if err := r.decode(b, &r.batch.Records[i]); err != nil {
+			return nil, err
+		}
 	}
 	for _, x := range rejects {
 		b.Reject(x.Seq, x.Raw, x.Err)
@@ -70,15 +75,19 @@ func (r *reader[T]) Read(ctx context.Context, b *weaver.Batch[T]) (weaver.Positi
 	return p, err
 }
 
-func (r *reader[T]) decode(b *weaver.Batch[T], in *weaver.Record[[]byte]) {
+// decode adds what in becomes, or rejects it. It returns an error if that can't be told now.
+func (r *reader[T]) decode(b *weaver.Batch[T], in *weaver.Record[[]byte]) error {
 	out := b.Add()
 	if in.Op != weaver.Delete || len(in.Value) > 0 {
 		if err := r.codec.Decode(in.Value, &out.Value); err != nil {
 			n := len(b.Records) - 1
 			clear(b.Records[n:]) // what was decoded before the error
 			b.Records = b.Records[:n]
+			if isOut(r.remote, err) {
+				return &Error{Op: "decode", Seq: in.Seq, Err: err}
+			}
 			b.Reject(in.Seq, in.Value, poison(&Error{Op: "decode", Seq: in.Seq, Excerpt: Excerpt(in.Value), Err: err}))
-			return
+			return nil
 		}
 	}
 	b.Weigh(len(in.Value))
@@ -90,6 +99,7 @@ func (r *reader[T]) decode(b *weaver.Batch[T], in *weaver.Record[[]byte]) {
 		}
 		out.Headers = r.headers[first:len(r.headers):len(r.headers)]
 	}
+	return nil
 }
 
 // String names the Source in errors.

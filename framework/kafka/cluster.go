@@ -184,11 +184,11 @@ func (c *conn) mayJoin(ctx context.Context, group string) error {
 		return err
 	}
 	res := msg.(*findcoordinator.Response)
-	switch kafkago.Error(res.ErrorCode) {
-	case 0:
-		return c.fw.mayFetchGroup(ctx, hostPort(res.Host, int(res.Port)), group)
-	case kafkago.GroupAuthorizationFailed:
+	if kafkago.Error(res.ErrorCode) == kafkago.GroupAuthorizationFailed {
 		return fmt.Errorf("kafka: group %q: %w", group, codeError(res.ErrorCode, ""))
+	}
+	if res.ErrorCode == 0 {
+		return c.fw.mayFetchGroup(ctx, hostPort(res.Host, int(res.Port)), group)
 	}
 	return nil // a coordinator that isn't there yet comes with the group
 }

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go/protocol"
-	"github.com/segmentio/kafka-go/protocol/apiversions"
 	"github.com/segmentio/kafka-go/protocol/saslauthenticate"
 	"github.com/segmentio/kafka-go/protocol/saslhandshake"
 	"github.com/segmentio/kafka-go/sasl"
@@ -109,11 +108,10 @@ func (c *conn) close() error {
 
 // handshake negotiates versions (KIP-35) and authenticates (KIP-43, KIP-152).
 func (c *conn) handshake(ctx context.Context) error {
-	msg, err := c.exchange(ctx, new(apiversions.Request), 0)
+	res, err := c.hello(ctx)
 	if err != nil {
-		return plainTextError(c.addr, c.fw.TLS != nil, err)
+		return plainTextError(c.addr, c.fw.TLS != nil, fmt.Errorf("kafka: broker %s: %w", c.addr, err))
 	}
-	res := msg.(*apiversions.Response)
 	if res.ErrorCode != 0 {
 		return fmt.Errorf("kafka: broker %s, negotiating versions: %w", c.addr, codeError(res.ErrorCode, ""))
 	}

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -26,6 +27,54 @@ func hungUp(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
+// mostVersions is how large an answer about versions may be: brokers' have a few hundred bytes.
+const mostVersions = 1 << 20
+
+// hello asks which versions the broker knows, and looks at the answer's beginning before it is believed: what else listens
+// on ports may say anything, and numbers in it would be taken for sizes.
+func (c *conn) hello(ctx context.Context) (*apiversions.Response, error) {
+	done, err := c.guard(ctx, 0)
+	if err != nil {
+		return nil, err
+	}
+	res, err := c.askVersions()
+	if err = done(err); err != nil {
+		c.broken.Store(true)
+		return nil, err
+	}
+	return res, nil
+}
+
+func (c *conn) askVersions() (*apiversions.Response, error) {
+	const id = 1 << 30 // behind those that protocol.Conn gives
+	if err := protocol.WriteRequest(c.pc, 0, id, c.fw.clientID(), new(apiversions.Request)); err != nil {
+		return nil, err
+	}
+	const tlsAlert, tlsMajor = 21, 3
+	begin, err := c.pc.Peek(8)
+	switch {
+	case len(begin) >= 2 && begin[0] == tlsAlert && begin[1] == tlsMajor:
+		return nil, retry.Fatal(errors.New("it expects TLS there, see Framework.TLS"))
+	case err != nil:
+		return nil, unexpected(err)
+	case binary.BigEndian.Uint32(begin[4:]) != id || binary.BigEndian.Uint32(begin) > mostVersions:
+		return nil, retry.Fatal(fmt.Errorf("what listens there is no Kafka broker: it answers %q", begin))
+	}
+	_, msg, err := protocol.ReadResponse(c.pc, protocol.ApiVersions, 0)
+	if err != nil {
+		return nil, unexpected(err)
+	}
+	return msg.(*apiversions.Response), nil
+}
+
+// unexpected makes an end in between what it is.
+func unexpected(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
 // withoutTLS returns a better error than err where a broker that ended a TLS handshake answers without TLS. Nothing
 // secret is sent.
 func (f *Framework) withoutTLS(ctx context.Context, addr string, err error) error {
@@ -37,9 +86,8 @@ func (f *Framework) withoutTLS(ctx context.Context, addr string, err error) erro
 		return err
 	}
 	defer nc.Close()
-	stop := context.AfterFunc(ctx, func() { _ = nc.Close() })
-	defer stop()
-	if _, perr := protocol.NewConn(nc, f.clientID()).RoundTrip(new(apiversions.Request)); perr != nil {
+	probe := &conn{fw: f, addr: addr, pc: protocol.NewConn(nc, f.clientID())}
+	if _, perr := probe.hello(ctx); perr != nil {
 		return err
 	}
 	return retry.Fatal(fmt.Errorf("kafka: TLS to broker %s: it doesn't speak TLS there, see Framework.TLS: %w", addr, err))
@@ -56,7 +104,7 @@ func (f *Framework) withoutSASL(ctx context.Context, addr string, err error) err
 	if derr != nil {
 		return err
 	}
-	defer c.close()
+	defer func() { _ = c.close() }()
 	// No broker has a mechanism of that name: those with SASL tell which they have, others that it is out of place.
 	msg, perr := c.exchange(ctx, &saslhandshake.Request{Mechanism: "NONE"}, 0)
 	if perr != nil {
@@ -75,7 +123,7 @@ func (f *Framework) mayFetchGroup(ctx context.Context, coordinator, group string
 	if err != nil {
 		return nil
 	}
-	defer c.close()
+	defer func() { _ = c.close() }()
 	msg, err := c.roundTrip(ctx, &describegroups.Request{Groups: []string{group}, IncludeAuthorizedOperations: true}, 0)
 	if err != nil {
 		return nil

@@ -147,9 +147,6 @@ func plainTextError(addr string, encrypted bool, err error) error {
 	if encrypted && strings.Contains(err.Error(), "tls: ") { // TLS 1.3 tells of a client certificate that is missing after the handshake
 		return tlsError(addr, err)
 	}
-	if !encrypted && strings.Contains(err.Error(), "expecting TLS") { // kafka-go has seen an alert of TLS
-		return retry.Fatal(fmt.Errorf("kafka: broker %s expects TLS there, see Framework.TLS: %w", addr, err))
-	}
 	if !encrypted && hungUp(err) {
 		return fmt.Errorf("%w (does the broker expect TLS there? see Framework.TLS)", err)
 	}

@@ -107,15 +107,6 @@ func put(t testing.TB, fw *Framework, topic string, records ...weaver.Record[[]b
 	require.NoError(t, w.Close())
 }
 
-// texts are records with these values and no keys.
-func texts(values ...string) []weaver.Record[[]byte] {
-	out := make([]weaver.Record[[]byte], len(values))
-	for i, v := range values {
-		out[i].Value = []byte(v)
-	}
-	return out
-}
-
 // background runs something until the test ends it, and returns how it ended.
 func background(t testing.TB, run func(context.Context) error) (stop func() error) {
 	t.Helper()

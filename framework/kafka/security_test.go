@@ -9,6 +9,8 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 
@@ -136,6 +138,8 @@ func unusable(t *testing.T, s *secured) (cases map[string]unhealthy, secrets []s
 	elsewhere := s.trust(t)
 	elsewhere.ServerName = "kafka.example.com"
 	closed := silent(t)
+	web := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(web.Close)
 	gone, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	require.NoError(t, gone.Close())
@@ -161,6 +165,7 @@ func unusable(t *testing.T, s *secured) (cases map[string]unhealthy, secrets []s
 		"TLS to a plain port":              {plainAddr, s.trust(t), nil, stops, []string{"doesn't speak TLS", "Framework.TLS"}, false},
 		"no TLS to a TLS port":             {tlsAddr, nil, nil, stops, []string{"expects TLS", "Framework.TLS"}, false},
 		"no TLS but a password":            {s.listener(t, "sasl_ssl"), nil, Plain(user, password), stops, []string{"expects TLS", "Framework.TLS"}, false},
+		"a web server":                     {web.Listener.Addr().String(), nil, nil, stops, []string{"no Kafka broker", "HTTP"}, false},
 		"nobody listens":                   {gone.Addr().String(), nil, nil, waits, []string{"no connection", "refused"}, false},
 		"unresolvable host":                {"no-such-host.invalid:9092", nil, nil, waits, []string{"no connection", "no-such-host.invalid"}, false},
 		"nobody answers":                   {closed, nil, nil, waits, []string{closed, "deadline exceeded"}, true},
@@ -291,7 +296,7 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 				text, _ := json.Marshal(v)
 				_, _ = seen.Write(text)
 			}
-			seen.check(t, secret, fmt.Sprint([]byte(secret)), fmt.Sprintf("%x", secret))
+			seen.check(t, secret, fmt.Sprintf("%d", []byte(secret)), fmt.Sprintf("%x", secret))
 		})
 	}
 }

@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	weaver "github.com/bohica-labs/dataweaver"
+	"github.com/bohica-labs/dataweaver/framework/franz"
+)
+
+// franzConsume reads a topic by franz-go.
+func franzConsume(d *folder) scenario {
+	var topic kafkaTopic
+	return scenario{
+		name:    "franz-consume",
+		what:    "a topic of 4 partitions to a counting sink, as a group, against a loop of kgo's PollFetches without one, both read_committed",
+		records: d.records(kafkaBytes / 2),
+		bars:    []bar{speedAtLeast(0.85)},
+		pairs:   bigPairs,
+		ours: func(n int) (outcome, error) {
+			name, err := topic.fill(n)
+			if err != nil {
+				return outcome{}, err
+			}
+			fw := franz.New(kafkaAddress())
+			var c counter
+			err = toItsEnd(weaver.Copy(fw.Consume(name, franzName()), weaver.SinkFunc[[]byte](func(_ context.Context, b *weaver.Batch[[]byte]) error {
+				var bytes int64
+				for i := range b.Records {
+					bytes += int64(len(b.Records[i].Value))
+				}
+				c.bytes.Add(bytes)
+				c.records.Add(int64(len(b.Records)))
+				return nil
+			})))
+			return outcome{verify: c.verify(n)}, errors.Join(err, fw.Close())
+		},
+		baseline: func(n int) (outcome, error) {
+			name, err := topic.fill(n)
+			if err != nil {
+				return outcome{}, err
+			}
+			var c counter
+			cl, err := kgo.NewClient(kgo.SeedBrokers(kafkaAddress()), kgo.ConsumeTopics(name), kgo.FetchIsolationLevel(kgo.ReadCommitted()))
+			if err != nil {
+				return outcome{}, err
+			}
+			defer cl.Close()
+			for c.records.Load() < int64(n) {
+				fetches := cl.PollFetches(context.Background())
+				if err := fetches.Err(); err != nil {
+					return outcome{}, err
+				}
+				var records, bytes int64
+				fetches.EachRecord(func(r *kgo.Record) {
+					records++
+					bytes += int64(len(r.Value))
+				})
+				c.records.Add(records)
+				c.bytes.Add(bytes)
+			}
+			return outcome{verify: c.verify(n)}, nil
+		},
+	}
+}
+
+// franzName is the name of a new topic or group.
+func franzName() string { return fmt.Sprintf("bench-%x", rand.Uint64()) }
+
+// toItsEnd runs a pipeline up to the end of its source as of now.
+func toItsEnd[In, Out any](p *weaver.Pipeline[In, Out]) error {
+	p.Log = slog.New(slog.DiscardHandler)
+	now := &ended{}
+	p.After = now
+	return weaver.Run(context.Background(), p, now)
+}
+
+// franzRelayed runs a relay into a new topic. Counted is how many offsets there are; with transactions some are markers.
+func franzRelayed(n int, topic *kafkaTopic, relay func(fw *franz.Framework, in, out string) error) (outcome, error) {
+	in, err := topic.fill(n)
+	if err != nil {
+		return outcome{}, err
+	}
+	fw := franz.New(kafkaAddress())
+	out := franzName()
+	err = fw.CreateStream(context.Background(), weaver.Stream{Name: out, Partitions: kafkaPartitions})
+	if err == nil {
+		err = relay(fw, in, out)
+	}
+	return outcome{verify: func() error { return franzCount(out, n) }}, errors.Join(err, fw.Close())
+}
+
+// franzCount reads how many records are committed in a topic, and removes it.
+func franzCount(topic string, n int) error {
+	fw := franz.New(kafkaAddress())
+	var c counter
+	err := toItsEnd(weaver.Copy(fw.Consume(topic, ""), weaver.SinkFunc[[]byte](func(_ context.Context, b *weaver.Batch[[]byte]) error {
+		c.records.Add(int64(len(b.Records)))
+		for i := range b.Records {
+			c.bytes.Add(int64(len(b.Records[i].Value)))
+		}
+		return nil
+	})))
+	cl, clErr := kgo.NewClient(kgo.SeedBrokers(kafkaAddress()))
+	if clErr == nil {
+		_, clErr = kadm.NewClient(cl).DeleteTopic(context.Background(), topic)
+		cl.Close()
+	}
+	return errors.Join(err, clErr, fw.Close(), c.verify(n)())
+}

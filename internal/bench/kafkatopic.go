@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"sync/atomic"
+
+	weaver "github.com/bohica-labs/dataweaver"
+	"github.com/bohica-labs/dataweaver/framework/kafka"
+)
+
+// kafkaBytes is how long a record in a topic is.
+const kafkaBytes = 100
+
+// kafkaPartitions is how many partitions the topics have.
+const kafkaPartitions = 4
+
+// kafkaAddress is the broker's; empty: there is none, and the scenarios that need it are left out.
+func kafkaAddress() string { return os.Getenv("WEAVER_TEST_KAFKA") }
+
+var errNoBroker = errors.New("WEAVER_TEST_KAFKA is not set")
+
+// kafkaTopic is a topic with n records of kafkaBytes, which is made once.
+type kafkaTopic struct {
+	name string
+	n    int
+}
+
+// fill makes the topic hold n records.
+func (t *kafkaTopic) fill(n int) (string, error) {
+	if t.n == n {
+		return t.name, nil
+	}
+	addr := kafkaAddress()
+	if addr == "" {
+		return "", errNoBroker
+	}
+	fw := kafka.New(addr)
+	name := fmt.Sprintf("bench-%x", rand.Uint64())
+	err := fw.CreateStream(context.Background(), weaver.Stream{Name: name, Partitions: kafkaPartitions})
+	if err == nil {
+		value := make([]byte, kafkaBytes)
+		for i := range value {
+			value[i] = byte(i)
+		}
+		p := weaver.Copy(weaver.FromSeq(func(yield func([]byte, error) bool) {
+			for range n {
+				if !yield(value, nil) {
+					return
+				}
+			}
+		}), fw.Produce(name))
+		p.BatchSize = 5000
+		err = p.Run(context.Background())
+	}
+	if err := errors.Join(err, fw.Close()); err != nil {
+		return "", err
+	}
+	t.name, t.n = name, n
+	return name, nil
+}
+
+// ended is a pipeline that has ended: one that is after it reads what is there.
+type ended struct{ _ int }
+
+// Run implements weaver.Runner.
+func (*ended) Run(context.Context) error { return nil }
+
+// counter counts what arrives.
+type counter struct{ records, bytes atomic.Int64 }
+
+// verify holds the counts against n records.
+func (c *counter) verify(n int) func() error {
+	return func() error {
+		if r, b := c.records.Load(), c.bytes.Load(); r != int64(n) || b != int64(n)*kafkaBytes {
+			return fmt.Errorf("%d records of %d bytes in all arrived, of %d of %d bytes each", r, b, n, kafkaBytes)
+		}
+		return nil
+	}
+}

@@ -1,0 +1,30 @@
+package serde
+
+import (
+	weaver "github.com/bohica-labs/dataweaver"
+	"github.com/bohica-labs/dataweaver/retry"
+)
+
+// Remote is a Codec that may have to ask a server before it can read or write a value, as those of package serde/registry do. Where Remote returns true, an
+// error that the codec marks transient or throttled is not about the value: the server is out. Then [Decode], [Encode], [Source] and [Sink] fail no record.
+// The lane waits and tries again, for as long as the pipeline's Retry says, and goes on where it was.
+//
+// The price is that what follows [Decode] in a weaver.Then is not run in the same pass.
+//
+// A Codec that wraps a Remote one has to be Remote itself, or have an Unwrap() any that returns it.
+type Remote interface{ Remote() bool }
+
+// isRemote reports whether errors of c may be an outage.
+func isRemote(c any) bool {
+	r, ok := weaver.As[Remote](c)
+	return ok && r.Remote()
+}
+
+// isOut reports whether an error of a codec says that what it needs is out.
+func isOut(remote bool, err error) bool {
+	if !remote {
+		return false
+	}
+	class := retry.ClassOf(err)
+	return class == retry.ClassTransient || class == retry.ClassThrottled
+}
