@@ -102,6 +102,9 @@ func classed(err error) error {
 	if err == nil || retry.ClassOf(err) != retry.ClassUnmarked || !errors.As(err, &e) {
 		return err
 	}
+	if e == kafkago.SASLAuthenticationFailed {
+		return err // kafka-go says so also of a broker that hangs up; whoever tries again asks by conn.authenticate, which knows
+	}
 	known := classes[e]
 	if known.advice != "" {
 		err = fmt.Errorf("%w: %s", err, known.advice)

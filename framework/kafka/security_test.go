@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -269,6 +270,37 @@ func TestBrokerStopsWhileAuthenticating(t *testing.T) {
 			require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 			require.ErrorContains(t, err, says)
 			require.Equal(t, retry.ClassUnmarked, retry.ClassOf(err), "%v", err)
+		})
+	}
+}
+
+// The same while a member of a group logs in, which is kafka-go's part: the member joins all the same.
+func TestBrokerStopsWhileAMemberAuthenticates(t *testing.T) {
+	t.Parallel()
+	s := security(t)
+	user, password := s.scram(t)
+	for n := 2; n <= 4; n++ {
+		t.Run(fmt.Sprint("request ", n), func(t *testing.T) {
+			t.Parallel()
+			topic := s.topic(t, 1)
+			s.allow(t, acl{user, toRead, onTopic, topic}, acl{user, toRead, onGroup, topic})
+			fw := New(s.listener(t, "sasl_plaintext"))
+			defer fw.Close()
+			fw.SASL = ScramSHA256(user, password)
+			var connections atomic.Int64
+			fw.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+				c, err := (&net.Dialer{}).DialContext(ctx, network, address)
+				if connections.Add(1) == 3 { // the first is this package's, the second finds the coordinator
+					c = &hanging{c, n}
+				}
+				return c, err
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			p := weaver.Copy(fw.Consume(topic, topic), weaver.Sink[[]byte](weavertest.NewSink[[]byte]()))
+			p.Log, p.Observer = quiet, &weaver.Observer{Lane: func(weaver.LaneInfo) { cancel() }}
+			require.NoError(t, p.Run(ctx))
+			require.ErrorIs(t, ctx.Err(), context.Canceled, "it has joined")
 		})
 	}
 }

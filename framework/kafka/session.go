@@ -123,10 +123,8 @@ func (s *session) Next(ctx context.Context) (weaver.Change, error) {
 	}
 	for {
 		switch {
-		case s.hasLeft() && s.consumer.fw.isClosed():
-			return weaver.Change{}, ErrClosed
 		case s.hasLeft():
-			return weaver.Change{}, errors.New("kafka: the session has left its group")
+			return weaver.Change{}, s.gone()
 		case ctx.Err() != nil:
 			return weaver.Change{}, context.Cause(ctx)
 		}
@@ -165,6 +163,31 @@ func (s *session) hasLeft() bool {
 		return true
 	default:
 		return false
+	}
+}
+
+// gone is the error of a session that has left.
+func (s *session) gone() error {
+	if s.consumer.fw.isClosed() {
+		return ErrClosed
+	}
+	return errors.New("kafka: the session has left its group")
+}
+
+// untilLeft returns a context that ends when the session leaves, too.
+func (s *session) untilLeft(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		select {
+		case <-s.left:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	return ctx, func() {
+		cancel()
+		watching.Wait()
 	}
 }
 
@@ -216,16 +239,18 @@ func (s *session) look(ctx context.Context) error {
 
 // begin waits for a generation and tells what it assigns.
 func (s *session) begin(ctx context.Context) (weaver.Change, error) {
+	joining, stop := s.untilLeft(ctx)
+	defer stop()
 	for {
-		gen, err := s.group.Next(ctx)
+		gen, err := s.group.Next(joining)
 		switch {
 		case err == nil:
 			s.current = newGeneration(s, gen)
 			return weaver.Change{Add: s.current.splits()}, nil
 		case ctx.Err() != nil:
 			return weaver.Change{}, context.Cause(ctx)
-		case errors.Is(err, kafkago.ErrGroupClosed) && s.consumer.fw.isClosed():
-			return weaver.Change{}, ErrClosed
+		case s.hasLeft():
+			return weaver.Change{}, s.gone()
 		case isCode(err, kafkago.GroupLoadInProgress, kafkago.GroupCoordinatorNotAvailable, kafkago.NotCoordinatorForGroup,
 			kafkago.RebalanceInProgress, kafkago.UnknownMemberId, kafkago.IllegalGeneration, kafkago.MemberIDRequired):
 			continue // the group is coming to be, moves, or was joined by somebody else meanwhile
