@@ -24,8 +24,8 @@ func (c *committed) begin(aborted []abortedTransaction) {
 	clear(c.open)
 }
 
-// hides reports whether a batch is part of an aborted transaction. All batches of a fetch are shown to it, in order; of
-// a control batch, which it always hides, it needs the payload.
+// hides reports whether a batch is part of an aborted transaction, or a marker of one. All batches of a fetch are shown to
+// it, in order, with what is behind their headers: markers are never compressed.
 func (c *committed) hides(h *batchHeader, payload []byte) bool {
 	for len(c.aborted) > 0 && c.aborted[0].first < h.next() {
 		if c.open == nil {

@@ -6,7 +6,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -163,4 +165,20 @@ func TestCrashBroker(t *testing.T) {
 	tally, err := l.Check(crash.Rules{Order: crash.PerKey, Repeats: true}, l.Verified(recordsIn(got)))
 	t.Logf("%d kills: %+v", kills, tally)
 	require.NoError(t, err, "seed %d", l.Seed)
+}
+
+// recordsIn are the records that a topic holds.
+func recordsIn(records []weaver.Record[[]byte]) iter.Seq2[crash.Record, error] {
+	return func(yield func(crash.Record, error) bool) {
+		for i := range records {
+			var r crash.Record
+			err := json.Unmarshal(records[i].Value, &r)
+			if err != nil {
+				err = errors.Join(crash.ErrAltered, err)
+			}
+			if !yield(r, err) {
+				return
+			}
+		}
+	}
 }

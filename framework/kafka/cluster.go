@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/segmentio/kafka-go/protocol/findcoordinator"
 	"github.com/segmentio/kafka-go/protocol/listoffsets"
@@ -59,8 +60,26 @@ func (c *conn) topics(ctx context.Context, names ...string) ([]topicInfo, error)
 	return out, nil
 }
 
+// unknownPatience is how long a topic may be unknown that was created a moment ago: brokers hear of it one after the
+// other.
+const unknownPatience = 2 * time.Second
+
 // topic asks for one topic.
 func (c *conn) topic(ctx context.Context, name string) (topicInfo, error) {
+	deadline := time.Now().Add(unknownPatience)
+	for {
+		info, err := c.topicNow(ctx, name)
+		if !isCode(err, kafkago.UnknownTopicOrPartition) || time.Now().After(deadline) {
+			return info, err
+		}
+		if err := retry.Sleep(ctx, unknownPatience/20); err != nil {
+			return topicInfo{}, err
+		}
+	}
+}
+
+// topicNow is topic without patience.
+func (c *conn) topicNow(ctx context.Context, name string) (topicInfo, error) {
 	infos, err := c.topics(ctx, name)
 	if err != nil {
 		return topicInfo{}, err
@@ -73,6 +92,20 @@ func (c *conn) topic(ctx context.Context, name string) (topicInfo, error) {
 		return topicInfo{}, fmt.Errorf("kafka: topic %q: %w", name, err)
 	}
 	return infos[i], nil
+}
+
+// goneOr returns an error that says that a topic is gone, if it is, or else moved: a broker that knows nothing of a
+// partition may also be behind.
+func (f *Framework) goneOr(ctx context.Context, topic string, moved error) error {
+	c, err := f.dialAny(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = c.topic(ctx, topic)
+	if err := errors.Join(err, c.close()); err != nil {
+		return err
+	}
+	return moved
 }
 
 // dialLeader connects to the broker that leads a partition.

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"sync/atomic"
@@ -35,7 +36,8 @@ func (f *Framework) dialAny(ctx context.Context) (*conn, error) {
 		return nil, err
 	}
 	var errs []error
-	for _, b := range f.brokers {
+	for _, i := range rand.Perm(len(f.brokers)) { // not always the same first
+		b := f.brokers[i]
 		c, err := f.dial(ctx, b)
 		if err == nil {
 			return c, nil

@@ -124,8 +124,8 @@ func (c *Consumer) check() error {
 			return bad("%s is %v: want 0 to a day", name, d)
 		}
 	}
-	if h, s := c.heartbeatInterval(), c.sessionTimeout(); h*2 > s {
-		return bad("HeartbeatInterval is %v: want half of SessionTimeout, %v, at most", h, s)
+	if h, s, r := c.heartbeatInterval(), c.sessionTimeout(), c.rebalanceTimeout(); h*2 > min(s, r) {
+		return bad("HeartbeatInterval is %v: want half of SessionTimeout, %v, and of RebalanceTimeout, %v, at most", h, s, r)
 	}
 	return c.fw.check()
 }

@@ -1,7 +1,7 @@
 package kafka
 
 import (
-	"crypto/x509"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"strings"
@@ -73,7 +73,7 @@ var classes = map[kafkago.Error]struct {
 	kafkago.InvalidConfiguration:       {retry.ClassFatal, ""},
 	kafkago.InvalidRequest:             {retry.ClassFatal, ""},
 	kafkago.PolicyViolation:            {retry.ClassFatal, ""},
-	kafkago.GroupMaxSizeReached:        {retry.ClassFatal, "the group has as many members as the broker allows"},
+	kafkago.GroupMaxSizeReached:        {retry.ClassUnmarked, "the group has as many members as the broker allows"},
 	kafkago.FencedInstanceID:           {retry.ClassFatal, ""},
 	kafkago.UnsupportedCompressionType: {retry.ClassFatal, "the broker is too old for Producer.Compression"},
 }
@@ -128,16 +128,16 @@ func isCode(err error, codes ...kafkago.Error) bool {
 
 // tlsError tells a broker that doesn't speak TLS from one that isn't trusted.
 func tlsError(addr string, err error) error {
-	var unknown x509.UnknownAuthorityError
-	var name x509.HostnameError
-	var invalid x509.CertificateInvalidError
+	var refused *tls.CertificateVerificationError
 	switch {
-	case errors.As(err, &unknown), errors.As(err, &name), errors.As(err, &invalid):
+	case errors.As(err, &refused):
 		return retry.Fatal(fmt.Errorf("kafka: TLS to broker %s: its certificate is not accepted, see Framework.TLS: %w", addr, err))
 	case strings.Contains(err.Error(), "first record does not look like a TLS handshake"):
 		return retry.Fatal(fmt.Errorf("kafka: TLS to broker %s: it doesn't speak TLS there, see Framework.TLS: %w", addr, err))
-	case strings.Contains(err.Error(), "tls: "):
+	case strings.Contains(err.Error(), "remote error: tls: "):
 		return retry.Fatal(fmt.Errorf("kafka: TLS to broker %s: the broker refuses this client, see Framework.TLS and its certificate: %w", addr, err))
+	case strings.Contains(err.Error(), "tls: "):
+		return retry.Fatal(fmt.Errorf("kafka: TLS to broker %s: this client can't, see Framework.TLS: %w", addr, err))
 	}
 	return fmt.Errorf("kafka: TLS to broker %s: %w", addr, err)
 }

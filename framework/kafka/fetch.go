@@ -38,6 +38,9 @@ type fetcher struct {
 	frame []byte
 }
 
+// keptBytes is how much memory is kept for what comes next, though it needn't be as large.
+const keptBytes = 4 << 20
+
 // fetched is the answer to one request.
 type fetched struct {
 	err         error // of the partition
@@ -132,7 +135,7 @@ func (f *fetcher) receive() error {
 	if most := max(f.limit, f.maxBytes) + 1<<20; size < 4 || size > most {
 		return fmt.Errorf("a response of %d bytes is more than Consumer.MaxBatchBytes, %d, allows", size, f.limit)
 	}
-	if cap(f.frame) < size {
+	if cap(f.frame) < size || cap(f.frame) > max(keptBytes, 2*f.maxBytes) && size <= f.maxBytes {
 		f.frame = make([]byte, size)
 	}
 	f.frame = f.frame[:size]

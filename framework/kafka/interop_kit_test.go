@@ -3,12 +3,15 @@ package kafka
 import (
 	"bufio"
 	"bytes"
+	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -179,7 +182,43 @@ func packedBy(t testing.TB, fw *Framework, topic string) map[Compression]int {
 	return out
 }
 
-// order is "committed 12" and the like for what a record was, where it is told by offset.
+// readFrom reads what partition 0 holds from an offset on.
+func readFrom(t testing.TB, c *Consumer, offset int64) (got []weaver.Record[[]byte]) {
+	t.Helper()
+	at := weaver.Lane{Split: weaver.Split{ID: splitID(c.Topics[0], 0)}, Position: encodePosition(nil, offset, -1), Log: quiet}
+	r, err := c.OpenReader(t.Context(), at)
+	require.NoError(t, err)
+	defer r.Close()
+	require.NoError(t, r.(weaver.Finisher).Finish(t.Context()))
+	for {
+		b := weaver.NewBatch[[]byte](0, 0)
+		_, err := r.Read(t.Context(), b)
+		require.Empty(t, b.Rejects())
+		got = append(got, b.Records...)
+		if errors.Is(err, io.EOF) {
+			return got
+		}
+		require.NoError(t, err)
+	}
+}
+
+// fromAnywhere compares what is read from one offset after the other with what is read from the first.
+func fromAnywhere(t testing.TB, c *Consumer, step int64) {
+	t.Helper()
+	all := readFrom(t, c, 0)
+	require.NotEmpty(t, all)
+	for offset := int64(1); offset <= all[len(all)-1].Seq; offset += step {
+		i, _ := slices.BinarySearchFunc(all, offset, func(r weaver.Record[[]byte], o int64) int { return cmp.Compare(r.Seq, o) })
+		got := readFrom(t, c, offset)
+		require.Len(t, got, len(all)-i, "from offset %d", offset)
+		for k := range got {
+			require.Equal(t, all[i+k].Seq, got[k].Seq, "from offset %d", offset)
+			require.True(t, bytes.Equal(all[i+k].Value, got[k].Value), "from offset %d", offset)
+		}
+	}
+}
+
+// lines are without the end of the last.
 func lines(text string) []string { return strings.Split(strings.TrimSuffix(text, "\n"), "\n") }
 
 // orNull is how kcat and the console tools print what may be missing.

@@ -89,6 +89,8 @@ func wrote(t *testing.T, want, got []weaver.Record[[]byte]) {
 		require.Equal(t, w.Key, g.Key, "key of record %d", i)
 		require.Equal(t, w.Value, g.Value, "value of record %d", i)
 		require.Equal(t, w.Headers, g.Headers, "headers of record %d", i)
+		require.Equal(t, w.Key == nil, g.Key == nil, "nil and empty are two things")
+		require.Equal(t, w.Value == nil, g.Value == nil, "nil and empty are two things")
 		require.Equal(t, w.Value == nil, g.Op == weaver.Delete)
 		require.False(t, g.Time.IsZero())
 	}
@@ -119,6 +121,7 @@ func TestKcatWrites(t *testing.T) {
 		weaver.Record[[]byte]{Key: []byte{}, Value: []byte("a")}, weaver.Record[[]byte]{Key: []byte("b"), Value: []byte{}})
 	require.Equal(t, packed, packedBy(t, fw, topic))
 	wrote(t, want, readAll(t, fw.Consumer(topic, unique(t))))
+	fromAnywhere(t, fw.Consumer(topic, ""), 31)
 }
 
 func TestJava(t *testing.T) {
@@ -247,6 +250,11 @@ func javaTransactions(t *testing.T, j *java, fw *Framework) {
 	require.Equal(t, is("committed"), read(false), "nothing of a transaction that is open, nor behind it")
 	j.do(t, "end")
 	require.Equal(t, is("committed", "open", "behind"), read(false))
+	for _, maxBytes := range []int{0, 2000} {
+		c := fw.Consumer(topic, "")
+		c.MaxBytes = maxBytes
+		fromAnywhere(t, c, 5)
+	}
 }
 
 func offsetOf(t *testing.T, line string) int {
@@ -315,5 +323,6 @@ func TestCompactedTopic(t *testing.T) {
 			require.Equal(t, written[want].Value, got[i].Value)
 			require.Equal(t, written[want].Time, got[i].Time)
 		}
+		fromAnywhere(t, c, 13)
 	}
 }

@@ -147,16 +147,19 @@ func (r *reader) add(b *weaver.Batch[[]byte]) (more bool, err error) {
 	if err != nil {
 		return r.bad(b, batch, err)
 	}
-	if h.next() <= r.next.Load() { // the broker sends whole batches, also those that were read in part
+	control := h.attributes&attrControl != 0
+	// What is hidden depends on all batches of a response, those included that were read before: the broker sends whole ones.
+	hidden := !r.consumer.ReadUncommitted && r.committed.hides(&h, batch[batchHeaderBytes:])
+	switch {
+	case h.next() <= r.next.Load():
+		return true, nil
+	case control || hidden:
+		r.pass(&h)
 		return true, nil
 	}
 	payload, err := r.unpack.unpack(Compression(h.attributes&attrCompression), batch[batchHeaderBytes:])
 	if err != nil {
 		return true, r.reject(b, &h, batch, err)
-	}
-	if h.attributes&attrControl != 0 || !r.consumer.ReadUncommitted && r.committed.hides(&h, payload) {
-		r.pass(&h)
-		return true, nil
 	}
 	r.batch.header, r.batch.payload, r.batch.left = h, payload, h.records
 	if h.records == 0 { // compaction has emptied it
@@ -246,6 +249,9 @@ func (r *reader) refill(ctx context.Context) error {
 	if res.err != nil {
 		return r.refused(ctx, res.err)
 	}
+	if cap(r.unpack.buf) > keptBytes {
+		r.unpack.buf = nil // one huge batch is no reason to keep it
+	}
 	r.set = res.set
 	r.committed.begin(res.aborted)
 	end := res.high
@@ -284,16 +290,7 @@ func (r *reader) refused(ctx context.Context, err error) error {
 	case isCode(err, kafkago.OffsetOutOfRange):
 		return r.outOfRange(ctx, where(err))
 	case isCode(err, kafkago.UnknownTopicOrPartition):
-		// A broker says so also while partitions move. Whether the topic is gone the cluster knows.
-		conn, derr := r.consumer.fw.dialAny(ctx)
-		if derr != nil {
-			return derr
-		}
-		_, terr := conn.topic(ctx, r.topic)
-		if cerr := conn.close(); terr != nil || cerr != nil {
-			return errors.Join(terr, cerr)
-		}
-		return fmt.Errorf("kafka: partition %d of topic %q is not where it was", r.partition, r.topic)
+		return r.consumer.fw.goneOr(ctx, r.topic, fmt.Errorf("kafka: partition %d of topic %q is not where it was", r.partition, r.topic))
 	}
 	return where(err)
 }

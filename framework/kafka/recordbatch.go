@@ -203,7 +203,7 @@ func (d *records) next(b *weaver.Batch[[]byte], from int64) (offset int64, err e
 	if d.header.attributes&attrLogAppendTime != 0 {
 		millis = d.header.maxTime
 	}
-	if millis >= 0 { // -1: none
+	if millis != -1 { // none
 		r.Time = time.UnixMilli(millis).UTC()
 	}
 	if headers > 0 {

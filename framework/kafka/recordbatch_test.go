@@ -395,6 +395,58 @@ func TestAbortedTransactions(t *testing.T) {
 	require.False(t, c.hides(batch(9, 2, true), nil))
 }
 
+// TestReadCommitted reads what a producer commits after a transaction that it has aborted, within one response and from
+// the middle of one.
+func TestReadCommitted(t *testing.T) {
+	t.Parallel()
+	const producer = 7
+	made := func(base int64, attributes int16, recs ...weaver.Record[[]byte]) []byte {
+		b := encoded(t, Uncompressed, base, recs)
+		binary.BigEndian.PutUint16(b[21:], uint16(attributes))
+		binary.BigEndian.PutUint64(b[43:], producer)
+		binary.BigEndian.PutUint32(b[17:], crc32.Checksum(b[21:], castagnoli))
+		return b
+	}
+	text := func(s string) weaver.Record[[]byte] { return weaver.Record[[]byte]{Value: []byte(s)} }
+	marker := func(kind byte) weaver.Record[[]byte] {
+		return weaver.Record[[]byte]{Key: []byte{0, 0, 0, kind}, Value: []byte{0, 0, 0, 0, 0, 0}}
+	}
+	var set []byte
+	for _, b := range [][]byte{
+		made(0, attrTransactional, text("aborted"), text("aborted, too")),
+		made(2, attrTransactional|attrControl, marker(0)),
+		made(3, attrTransactional, text("committed")),
+		made(4, attrTransactional|attrControl, marker(1)),
+		made(5, attrTransactional, text("aborted again")),
+		made(6, attrTransactional|attrControl, marker(0)),
+		made(7, 0, text("outside")),
+	} {
+		set = append(set, b...)
+	}
+	for from := range int64(8) {
+		r := newReader(&Consumer{fw: New("x:1")}, newAssignment(nil, "t", 0, none), quiet)
+		r.next.Store(from)
+		r.set = set
+		r.committed.begin([]abortedTransaction{{producer, 0}, {producer, 5}})
+		b := weaver.NewBatch[[]byte](0, 0)
+		for more := true; more; {
+			var err error
+			more, err = r.add(b)
+			require.NoError(t, err)
+		}
+		want := []string{"committed", "outside"}
+		if from > 3 {
+			want = want[1:]
+		}
+		var got []string
+		for i := range b.Records {
+			got = append(got, string(b.Records[i].Value))
+		}
+		require.Equal(t, want, got, "from %d", from)
+		require.Equal(t, int64(8), r.next.Load())
+	}
+}
+
 func TestErrorsHaveClasses(t *testing.T) {
 	t.Parallel()
 	for code := int16(1); code < 110; code++ {

@@ -138,6 +138,12 @@ func unusable(t *testing.T, s *secured) (cases map[string]unhealthy, secrets []s
 	impostor.Certificates = []tls.Certificate{stranger(t)}
 	elsewhere := s.trust(t)
 	elsewhere.ServerName = "kafka.example.com"
+	outdated := s.trust(t)
+	outdated.Time = func() time.Time { return time.Now().AddDate(1, 0, 0) }
+	impossible := s.trust(t)
+	impossible.MinVersion, impossible.MaxVersion = tls.VersionTLS13, tls.VersionTLS12
+	early := s.trust(t)
+	early.MinVersion, early.MaxVersion = tls.VersionTLS10, tls.VersionTLS10
 	closed := silent(t)
 	web := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(web.Close)
@@ -161,6 +167,9 @@ func unusable(t *testing.T, s *secured) (cases map[string]unhealthy, secrets []s
 		"no SASL to a listener with":       {saslAddr, nil, nil, stops, []string{"wants authentication", "PLAIN", "Framework.SASL"}, false},
 		"untrusted CA":                     {tlsAddr, &tls.Config{MinVersion: tls.VersionTLS12}, nil, stops, []string{"certificate is not accepted", "Framework.TLS"}, false},
 		"certificate of another host":      {tlsAddr, elsewhere, nil, stops, []string{"certificate is not accepted", "kafka.example.com"}, false},
+		"outdated certificate":             {tlsAddr, outdated, nil, stops, []string{"certificate is not accepted", "expired"}, false},
+		"impossible TLS":                   {tlsAddr, impossible, nil, stops, []string{"this client can't", "Framework.TLS"}, false},
+		"TLS of another age":               {tlsAddr, early, nil, stops, []string{"refuses this client", "version"}, false},
 		"no client certificate":            {mtlsAddr, s.trust(t), nil, stops, []string{"refuses this client", "certificate"}, false},
 		"client certificate of a stranger": {mtlsAddr, impostor, nil, stops, []string{"refuses this client", "certificate"}, false},
 		"TLS to a plain port":              {plainAddr, s.trust(t), nil, stops, []string{"doesn't speak TLS", "Framework.TLS"}, false},

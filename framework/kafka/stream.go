@@ -152,7 +152,7 @@ func (c *conn) config(ctx context.Context, topic, name string) (string, error) {
 func (c *conn) awaitLeaders(ctx context.Context, topic string) error {
 	deadline := time.Now().Add(c.fw.requestTimeout())
 	for wait := 5 * time.Millisecond; ; wait = min(2*wait, 200*time.Millisecond) {
-		info, err := c.topic(ctx, topic)
+		info, err := c.topicNow(ctx, topic)
 		if err == nil && len(info.partitions) > 0 && info.led() {
 			if err = c.fw.answers(ctx, info); err == nil {
 				return nil

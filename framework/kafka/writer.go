@@ -92,7 +92,7 @@ func (w *writer) Write(ctx context.Context, b *weaver.Batch[[]byte]) error {
 		}
 		for _, out := range leaders {
 			for _, p := range out {
-				if err := w.settle(b, p); err != nil {
+				if err := w.settle(ctx, b, p); err != nil {
 					return err
 				}
 			}
@@ -262,12 +262,14 @@ func (w *writer) sendTo(ctx context.Context, c *conn, out []*outgoing) error {
 var errNoAnswer = errors.New("the broker doesn't say what became of the records")
 
 // settle looks at what a broker said to a batch.
-func (w *writer) settle(b *weaver.Batch[[]byte], p *outgoing) error {
+func (w *writer) settle(ctx context.Context, b *weaver.Batch[[]byte], p *outgoing) error {
 	sent := p.indexes[:p.count]
 	switch {
 	case p.err == nil:
 		p.indexes = p.indexes[p.count:]
 		return nil
+	case isCode(p.err, kafkago.UnknownTopicOrPartition): // a broker says so also while partitions move
+		return w.producer.fw.goneOr(ctx, w.producer.topic, fmt.Errorf("kafka: partition %d of topic %q is not where it was", p.number, w.producer.topic))
 	case !isCode(p.err, kafkago.MessageSizeTooLarge, kafkago.RecordListTooLarge, kafkago.InvalidRecord, kafkago.InvalidTimestamp):
 		return fmt.Errorf("kafka: writing to topic %q, partition %d: %w", w.producer.topic, p.number, p.err)
 	case len(p.refused) > 0: // it took none, and names those to blame

@@ -2,10 +2,14 @@ module github.com/bohica-labs/dataweaver/internal/kafkatest
 
 go 1.26.0
 
-replace github.com/bohica-labs/dataweaver => ../..
+replace (
+	github.com/bohica-labs/dataweaver => ../..
+	github.com/bohica-labs/dataweaver/framework/franz => ../../framework/franz
+)
 
 require (
 	github.com/bohica-labs/dataweaver v0.0.0
+	github.com/bohica-labs/dataweaver/framework/franz v0.0.0-00010101000000-000000000000
 	github.com/stretchr/testify v1.12.1
 	github.com/twmb/franz-go v1.22.2
 	github.com/twmb/franz-go/pkg/kfake v0.0.0-20260918054303-01f206a7e32c
@@ -18,6 +22,7 @@ require (
 	github.com/klauspost/compress v1.20.3 // indirect
 	github.com/pierrec/lz4/v4 v4.1.33 // indirect
 	github.com/segmentio/kafka-go v0.4.51 // indirect
+	github.com/twmb/franz-go/pkg/kadm v1.19.0 // indirect
 	github.com/xdg-go/pbkdf2 v1.0.0 // indirect
 	github.com/xdg-go/scram v1.1.2 // indirect
 	github.com/xdg-go/stringprep v1.0.4 // indirect

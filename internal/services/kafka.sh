@@ -1,18 +1,20 @@
 #!/usr/bin/env bash
-# Apache Kafka (KRaft, one node that is broker and controller) from Maven Central, in the folder that is given.
+# Apache Kafka (KRaft, one node that is broker and controller) from Maven Central, in the folder that is given. Its address
+# is that of a listener without security; WEAVER_TEST_KAFKA_SECURITY is a folder that knows the others (kafka-security.sh).
 set -euo pipefail
 cd "$(dirname "$0")"
 . ./ports.sh
+. ./kafka-security.sh
 dir="$1"
 version=4.2.0
 libs="$WEAVER_SERVICES_CACHE/kafka-$version"
 
-for program in java mvn; do
+for program in java mvn openssl; do
   if ! command -v "$program" >/dev/null; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-      apt-get update -q && apt-get install -q -y --no-install-recommends openjdk-17-jre-headless maven
+      apt-get update -q && apt-get install -q -y --no-install-recommends openjdk-17-jre-headless maven openssl
     else
-      echo "Kafka needs Java 17 and Maven: install openjdk-17-jre-headless and maven, or set WEAVER_TEST_KAFKA to the address of a broker"
+      echo "Kafka needs Java 17, Maven and OpenSSL: install openjdk-17-jre-headless, maven and openssl, or set WEAVER_TEST_KAFKA to the address of a broker"
       exit 1
     fi
   fi
@@ -54,14 +56,16 @@ public class Ready {
 }
 JAVA
 
-read -r port controller <<<"$(free_ports 2)"
+read -r -a ports <<<"$(free_ports 7)"
+port="${ports[0]}" controller="${ports[1]}"
+secure "$dir" "${ports[@]:2}"
 cat >"$dir/server.properties" <<CONF
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:$controller
-listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller
-advertised.listeners=PLAINTEXT://127.0.0.1:$port
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners=CONTROLLER://127.0.0.1:$controller,PLAINTEXT://127.0.0.1:$port$(secured "$dir" address)
+advertised.listeners=PLAINTEXT://127.0.0.1:$port$(secured "$dir" address)
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT$(secured "$dir" protocol)
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
 log.dirs=$dir/data
@@ -73,12 +77,19 @@ transaction.state.log.num.partitions=4
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
 auto.create.topics.enable=false
+log.cleaner.backoff.ms=200
+transaction.abort.timed.out.transaction.cleanup.interval.ms=500
 CONF
-java -cp "$libs/*" kafka.tools.StorageTool format -t "$(java -cp "$libs/*" kafka.tools.StorageTool random-uuid)" -c "$dir/server.properties"
+cat "$dir/secured.properties" >>"$dir/server.properties"
+# The name of a cluster is a UUID in base64 for URLs; it must not begin with a hyphen.
+cluster="A$(head -c 32 /dev/urandom | base64 | tr -d '\n=' | tr '+/' '-_' | cut -c 1-20)A"
+java -XX:TieredStopAtLevel=1 -cp "$libs/*" kafka.tools.StorageTool format -t "$cluster" -c "$dir/server.properties"
 java -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "$libs/*" kafka.Kafka "$dir/server.properties" >"$dir/kafka.log" 2>&1 &
 echo $! >"$dir/pid"
 if ! timeout 60 java -XX:TieredStopAtLevel=1 -cp "$libs/*" "$dir/Ready.java" "127.0.0.1:$port"; then
   cat "$dir/kafka.log"
   exit 1
 fi
+echo "127.0.0.1:$port" >"$dir/security/plaintext"
+echo "WEAVER_TEST_KAFKA_SECURITY=$dir/security" >"$dir/environment"
 echo "127.0.0.1:$port" >"$dir/address"

@@ -8,8 +8,10 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Properties;
 import java.util.Random;
+import java.util.concurrent.Future;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
+import org.apache.kafka.clients.producer.RecordMetadata;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
 import org.apache.kafka.common.utils.Exit;
 import org.apache.kafka.tools.ConsoleProducer;
@@ -111,6 +113,7 @@ public class Interop {
     p.put("key.serializer", ByteArraySerializer.class);
     p.put("value.serializer", ByteArraySerializer.class);
     p.put("compression.type", compression);
+    p.put("linger.ms", "2");
     if (transaction != null) {
       p.put("transactional.id", transaction);
     }
@@ -149,9 +152,21 @@ public class Interop {
   }
 
   static String[] send(KafkaProducer<byte[], byte[]> producer, String topic, String value) throws Exception {
-    byte[] bytes = value.getBytes(StandardCharsets.UTF_8);
-    long offset = producer.send(new ProducerRecord<>(topic, 0, null, bytes)).get().offset();
-    return new String[] {Long.toString(offset), "committed", value};
+    return send(producer, topic, List.of(value)).get(0);
+  }
+
+  /** Sends values together, in a batch or two. */
+  static List<String[]> send(KafkaProducer<byte[], byte[]> producer, String topic, List<String> values) throws Exception {
+    List<Future<RecordMetadata>> sent = new ArrayList<>();
+    for (String value : values) {
+      sent.add(producer.send(new ProducerRecord<>(topic, 0, null, value.getBytes(StandardCharsets.UTF_8))));
+    }
+    producer.flush();
+    List<String[]> out = new ArrayList<>();
+    for (int i = 0; i < values.size(); i++) {
+      out.add(new String[] {Long.toString(sent.get(i).get().offset()), "committed", values.get(i)});
+    }
+    return out;
   }
 
   static void transactions(PrintStream out, String broker, String topic, long seed) throws Exception {
@@ -175,9 +190,14 @@ public class Interop {
           t.producer.beginTransaction();
           t.begun = true;
         }
-        String[] r = send(t.producer, topic, "transaction " + which + " " + n++ + " " + "x".repeat(random.nextInt(500)));
-        t.records.add(r);
-        all.add(r);
+        List<String> values = new ArrayList<>();
+        for (int i = 0; i <= random.nextInt(4); i++) {
+          values.add("transaction " + which + " " + n++ + " " + "x".repeat(random.nextInt(500)));
+        }
+        for (String[] r : send(t.producer, topic, values)) {
+          t.records.add(r);
+          all.add(r);
+        }
         if (random.nextInt(3) == 0) {
           t.end(random.nextBoolean());
         }
