@@ -39,6 +39,7 @@ func scenarios(d *folder) []scenario {
 		gzipLines(d),
 		smallFiles(d),
 		kafkaConsume(d),
+		kafkaRelay(d),
 		franzConsume(d),
 		franzRelay(d),
 		franzRelayEOS(d),
