@@ -9,7 +9,6 @@ import (
 type assignment struct {
 	partition
 	session *session
-	topicID [16]byte
 
 	// Where the group is, or where the session begins to read; an offset below 0: not known. Set before the split is told,
 	// and moved by acknowledgements under the committer's lock.

@@ -33,6 +33,7 @@ type fetcher struct {
 
 	mu     sync.Mutex
 	lanes  map[*lane]struct{}      // more than one of a partition, if it has more than one Reader
+	ids    map[partition][16]byte  // of the topics that were read, so that another one of the name is noticed
 	nodes  map[int32]chan struct{} // room for one: there may be something to fetch
 	opened time.Time               // the last lane
 	closed bool
@@ -54,7 +55,7 @@ func newFetcher(cl *kgo.Client, c *Consumer) *fetcher {
 		maxQueued: orDefault(c.MaxQueued, defaultMaxQueued),
 		patience:  orDefault(c.fw.RetryTimeout, defaultRetryTimeout),
 		asked:     make(chan struct{}, 1),
-		lanes:     make(map[*lane]struct{}), nodes: make(map[int32]chan struct{}),
+		lanes:     make(map[*lane]struct{}), nodes: make(map[int32]chan struct{}), ids: make(map[partition][16]byte),
 	}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	f.wg.Go(f.keep)
@@ -80,6 +81,7 @@ func (f *fetcher) open(l *lane) error {
 	if f.closed {
 		return ErrClosed
 	}
+	l.topicID = f.ids[l.partition]
 	f.lanes[l] = struct{}{}
 	f.opened = time.Now()
 	signal(f.asked)
@@ -93,6 +95,14 @@ func (f *fetcher) remove(l *lane) {
 	l.closed = true
 	l.chunks = nil
 	delete(f.lanes, l)
+	f.ids[l.partition] = l.topicID
+}
+
+// forget lets the next lane of a partition read whatever topic has its name.
+func (f *fetcher) forget(p partition) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.ids, p)
 }
 
 // pop takes the oldest chunk. Without one it returns the reason why there will be none, if there is a reason.

@@ -35,9 +35,9 @@ type chunk struct {
 	aborted []kmsg.FetchResponseTopicPartitionAbortedTransaction
 }
 
-func newLane(p partition, at place, topicID [16]byte) *lane {
+func newLane(p partition, at place) *lane {
 	return &lane{
-		partition: p, wake: make(chan struct{}, 1), next: at, topicID: topicID,
+		partition: p, wake: make(chan struct{}, 1), next: at,
 		leader: noLeader, leaderEpoch: -1, start: -1, stable: -1, end: -1,
 	}
 }

@@ -48,7 +48,7 @@ func (r *reader) open(ctx context.Context, at place) error {
 func (r *reader) fetchFrom(at place) error {
 	r.at = at
 	r.next.Store(at.offset)
-	r.l = newLane(r.a.partition, at, r.a.topicID)
+	r.l = newLane(r.a.partition, at)
 	return r.s.fetch.open(r.l)
 }
 
@@ -171,7 +171,7 @@ func (r *reader) jump(ctx context.Context, e *outOfRange) (bool, error) {
 		return false, err
 	}
 	r.s.fetch.remove(r.l)
-	r.a.topicID = [16]byte{} // it may be another topic's
+	r.s.fetch.forget(r.a.partition)
 	return true, r.fetchFrom(to)
 }
 
@@ -208,7 +208,6 @@ func (r *reader) Lag() weaver.Lag {
 // Close ends fetching, and waits for the commit of what was acknowledged.
 func (r *reader) Close() error {
 	r.s.fetch.remove(r.l)
-	r.a.topicID = r.l.topicID
 	if r.s.commits != nil {
 		r.s.commits.flush(r.a)
 	}
