@@ -165,7 +165,10 @@ func addPartitions(t testing.TB, fw *Framework, topic string, count int32) {
 	for _, r := range msg.(*createpartitions.Response).Results {
 		require.NoError(t, codeError(r.ErrorCode, r.ErrorMessage))
 	}
-	require.NoError(t, c.awaitLeaders(t.Context(), topic))
+	eventually(t, "the partitions are there", func() bool {
+		info, err := c.topicNow(t.Context(), topic)
+		return err == nil && len(info.partitions) == int(count) && info.led() && fw.answers(t.Context(), info) == nil
+	})
 	require.NoError(t, c.close())
 }
 
