@@ -314,7 +314,7 @@ func (s *stream[T]) fill(ctx context.Context, b *weaver.Batch[T]) (ended bool, e
 		}
 		f, ok := s.next(data)
 		switch {
-		case ok && f.rest && f.body <= s.maxBytes:
+		case ok && f.rest && f.body <= s.maxBytes && f.lead <= s.mostLead():
 			s.refuse(b, f.lead, f.bad)
 			return true, nil
 		case ok && f.blank:
@@ -322,14 +322,18 @@ func (s *stream[T]) fill(ctx context.Context, b *weaver.Batch[T]) (ended bool, e
 		case ok && f.bad != nil && !f.rest:
 			s.reject(b, data[:f.body], f.bad)
 			s.drop(f)
-		case ok && f.body <= s.maxBytes:
+		case ok && f.body <= s.maxBytes && f.lead <= s.mostLead():
 			s.in.drop(f.lead)
 			s.add(b, data[f.lead:f.lead+f.body])
 			f.size -= f.lead
 			s.drop(f)
 		case ok || len(data) > s.maxBytes+s.scan.body+len("\r\n"):
 			if !s.format.lines {
-				s.refuse(b, s.scan.body, s.tooLong(data))
+				at := s.scan.body
+				if at > s.mostLead() { // it may or may not have been seen
+					at = 0
+				}
+				s.refuse(b, at, s.tooLong(data))
 				return true, nil
 			}
 			if err := s.skipLine(ctx, b, s.tooLong(data)); err != nil {
@@ -349,6 +353,10 @@ func (s *stream[T]) fill(ctx context.Context, b *weaver.Batch[T]) (ended bool, e
 	}
 	return false, nil
 }
+
+// mostLead is how much may come before the value of a record: what comes between two is bounded like a record, wherever a
+// piece of the file happens to end.
+func (s *stream[T]) mostLead() int { return s.maxBytes + len("\r\n") }
 
 // readInto reads about as much as b has room for into b's memory, and adds the lines that are whole. It reports whether there were any; otherwise what was read
 // is data now. It leaves alone what isn't just a piece of a file that has more.
