@@ -135,16 +135,26 @@ func TestCrashFollow(t *testing.T) {
 			written := make(chan error, 1)
 			began := time.Now()
 			out := filepath.Join(child.Dir, "out")
-			last := crash.LastLine(out, func(line []byte) (int64, error) {
+			number := func(line []byte) (int64, error) {
 				r, err := crash.ParseLine(line)
 				return r.N, err
-			})
+			}
+			last, first := crash.LastLine(out, number), crash.LastLine(out, number)
+			turn := func() error { // a log that is rotated before anybody follows it is rightly not read
+				for n := int64(0); n == 0; time.Sleep(time.Millisecond) {
+					var err error
+					if n, err = first(); err != nil {
+						return err
+					}
+				}
+				return rotate(w)
+			}
 			started := false
 			progress := func() (int64, error) {
-				if !started { // a log that is rotated before anybody follows it is rightly not read
+				if !started {
 					if _, err := os.Stat(out + ".checkpoint"); err == nil {
 						started = true
-						go func() { written <- w.write(l, rotations, func() error { return rotate(w) }, took) }()
+						go func() { written <- w.write(l, rotations, turn, took) }()
 					}
 				}
 				n, err := last()
