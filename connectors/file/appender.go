@@ -15,7 +15,8 @@ import (
 type appender struct {
 	mu sync.Mutex // held over I/O: there is one file
 	*tail
-	err error // of the file: nothing is known about it any more
+	err    error  // of the file: nothing is known about it any more
+	header []byte // that the file begins with
 }
 
 // share returns the appender of all writers without a checkpoint. The first one opens the file.
@@ -57,7 +58,12 @@ func (f *File[T]) openShared(ctx context.Context, w *writer[T], anew bool) (_ *a
 	if err := t.measure(); err != nil {
 		return nil, err
 	}
-	torn, err := t.tornHeader(w.header)
+	maker, _ := w.encoder.(blockMaker)
+	var loose []byte
+	if maker != nil {
+		loose = maker.mark()
+	}
+	torn, err := t.tornHeader(w.header, loose)
 	if err != nil {
 		return nil, err
 	}
@@ -72,10 +78,14 @@ func (f *File[T]) openShared(ctx context.Context, w *writer[T], anew bool) (_ *a
 	}
 	t.synced = t.size
 	if t.size > 0 {
-		if err := t.begins(w.header); err != nil {
+		if err := t.begins(w.header, w.encoder); err != nil {
 			return nil, err
 		}
-		return &appender{tail: t}, t.mend(w.encoder, known)
+		a := &appender{tail: t, header: w.header}
+		if maker != nil {
+			a.header = maker.begins()
+		}
+		return a, t.mend(w.encoder, known)
 	}
 	if err := f.syncFolder(); err != nil {
 		return nil, err
@@ -85,7 +95,7 @@ func (f *File[T]) openShared(ctx context.Context, w *writer[T], anew bool) (_ *a
 			return nil, err
 		}
 	}
-	return &appender{tail: t}, nil
+	return &appender{tail: t, header: w.header}, nil
 }
 
 // notKept sees to it that no pipeline keeps a checkpoint in the file: its next run would cut off what is appended here.

@@ -155,7 +155,10 @@ func (f *File[T]) packed(c Compression, raw []byte, use func(stored []byte) erro
 
 // bufferBytes is how much a writer collects of a file that is stored so.
 func (f *File[T]) bufferBytes(stored Compression) int {
-	if stored == None {
+	switch {
+	case f.blocks > 0:
+		return min(or(f.BufferBytes, smallBufferBytes), f.blocks)
+	case stored == None:
 		return or(f.BufferBytes, defaultBufferBytes)
 	}
 	return or(f.BufferBytes, smallBufferBytes)

@@ -39,6 +39,7 @@ type history struct {
 	t     *testing.T
 	rng   *rand.Rand
 	csv   bool
+	tiny  bool // blocks, whose records are the lines of the others
 	disk  *durabletest.Disk
 	acked int // what a Commit that returned nil had
 	tried int // what the last Commit had that was begun
@@ -75,7 +76,11 @@ func (h *history) run(steps int) error {
 		f.Columns = []string{"number", "text"}
 		return life(h, f, steps, row)
 	}
-	return life(h, on(Lines("out"), h.disk), steps, func(i int) []byte { return fmt.Appendf(nil, "%q", row(i)) })
+	f := on(Lines("out"), h.disk)
+	if h.tiny {
+		f = on(tinyBlocks("out"), h.disk)
+	}
+	return life(h, f, steps, func(i int) []byte { return fmt.Appendf(nil, "%q", row(i)) })
 }
 
 func life[T any](h *history, f *File[T], steps int, value func(int) T) error {
@@ -100,7 +105,11 @@ func life[T any](h *history, f *File[T], steps int, value func(int) T) error {
 	if err != nil {
 		return err
 	}
-	require.Equal(h.t, h.expected(n, envelope != nil), string(data), "after %d records", n)
+	got := string(data)
+	if h.tiny {
+		got = tinyLines(h.t, got)
+	}
+	require.Equal(h.t, h.expected(n, envelope != nil), got, "after %d records", n)
 	h.acked, h.tried = n, n
 	for range steps {
 		switch h.rng.IntN(4) {
@@ -130,15 +139,15 @@ func TestCrashCheckpointer(t *testing.T) {
 	t.Parallel()
 	seed := testSeed(t)
 	for round := range rounds(1, 60) {
-		for _, csv := range []bool{false, true} {
+		for _, kind := range []string{"lines", "CSV", "blocks"} {
 			begin := func() *history {
-				return &history{t: t, rng: rand.New(rand.NewPCG(seed, uint64(round))), csv: csv, disk: durabletest.New()}
+				return &history{t: t, rng: rand.New(rand.NewPCG(seed, uint64(round))), csv: kind == "CSV", tiny: kind == "blocks", disk: durabletest.New()}
 			}
 			h := begin()
 			require.NoError(t, h.run(30))
 			require.NoError(t, h.run(30))
 			total := h.disk.Count()
-			t.Logf("WEAVER_TEST_SEED=%d, round %d, CSV %t: %d operations", seed, round, csv, total)
+			t.Logf("WEAVER_TEST_SEED=%d, round %d, %s: %d operations", seed, round, kind, total)
 			for n := range total {
 				h := begin()
 				h.disk.CrashAt(n)

@@ -8,6 +8,8 @@
 //	file.Prefixed[Event]("events.pb", file.Uvarint)
 //	file.Lines("-")                          // standard input and output
 //
+// Package avrofile reads and writes containers of Avro in the same way, and [Blocks] is for other formats whose files are made of blocks.
+//
 // # Reading
 //
 // A path may be a pattern of path/filepath.Match. All files that match are read as one split, in the order of their names, or with Parallel as a split each.
@@ -39,7 +41,9 @@
 // that is an error, as a wrong header is. Other bytes that are no UTF-8, and NUL, are a line's or a field's as any others, and are kept; in JSON they are rejected. A file
 // that is cut while it is read is an error; one that is replaced or removed meanwhile is read to its end.
 //
-// Reading has the guarantees of the sink. Key and Time of records are empty, and Seq is the line; or the number of the record from 1 on, for JSONArray, Fixed and Prefixed.
+// Blocks are rejected as a whole, see there.
+//
+// Reading has the guarantees of the sink. Key and Time of records are empty, and Seq is the line; or the number of the record from 1 on, for JSONArray, Fixed, Prefixed and Blocks.
 //
 // # Standard input and output
 //
@@ -98,7 +102,7 @@
 // all the same before each change, but a writer that stands still between the look and the change isn't stopped.
 //
 // Where the engine keeps no checkpoint in it, for dead letters and inside weaver.Tee, a file is an at-least-once sink: it is appended to, durable after each flush, and
-// what a crash left of a last record is ended, so that the next one is not part of it, or, of Fixed and Prefixed, cut off. All writers of one File share it; others are kept out by a lock as
+// what a crash left of a last record is ended, so that the next one is not part of it, or, of Fixed, Prefixed and Blocks, cut off. All writers of one File share it; others are kept out by a lock as
 // long as it is open.
 //
 // A Delete can't be written: a line has no way to say it.

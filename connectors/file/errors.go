@@ -14,8 +14,8 @@ import (
 type RecordError struct {
 	Path    string
 	Line    int64  // on which the record begins, the first is 1; 0 where records are no lines
-	Record  int64  // which one it is, the first is 1, where records are no lines: JSONArray, Fixed, Prefixed
-	Offset  int64  // at which it begins, in bytes
+	Record  int64  // which one it is, the first is 1, where records are no lines: JSONArray, Fixed, Prefixed, Blocks
+	Offset  int64  // at which it begins, or the block that it is in, in bytes
 	Excerpt string // how it begins, quoted, 128 bytes at most
 	Err     error
 }

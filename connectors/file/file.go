@@ -14,7 +14,7 @@ import (
 	"github.com/bohica-labs/dataweaver/serde"
 )
 
-// File is a file, or as a source also a pattern that several match: a weaver.Source and a weaver.Sink at once. It is made by CSV, NDJSON, Lines, JSONArray, Fixed and Prefixed. Set
+// File is a file, or as a source also a pattern that several match: a weaver.Source and a weaver.Sink at once. It is made by CSV, NDJSON, Lines, JSONArray, Fixed, Prefixed and Blocks. Set
 // fields before it is used; then it is safe for concurrent use.
 //
 // One File may be read by many and written by one pipeline. A path belongs in one File: two Files that write to one path keep each other out as two
@@ -97,8 +97,8 @@ type File[T any] struct {
 	// IfExists says what becomes of a file that is there already, when a pipeline starts to write. Default Refuse.
 	IfExists IfExists
 
-	// BufferBytes is how much a writer collects before it calls the operating system. Default 1 MiB; 256 KiB where the
-	// file is compressed, and for each part of Parts.
+	// BufferBytes is how much a writer collects before it calls the operating system, and how much a block of Blocks has. Default 1 MiB; 256 KiB where the
+	// file is compressed or has blocks, and for each part of Parts.
 	BufferBytes int
 
 	// Compression is how files are stored. A File that is read takes what it finds, whatever this says; see the package's comment for what is written. Default Auto: by the
@@ -117,10 +117,11 @@ type File[T any] struct {
 
 	following following
 
-	path  string
-	kind  kind
-	fsys  durable.FS
-	chunk int // that a reader reads at once; 0: readBytes
+	path   string
+	kind   kind
+	blocks int // of a file of blocks, whose kind is what its BlockLayout calls itself: how many bytes a buffer and a record may have; 0: of any other
+	fsys   durable.FS
+	chunk  int // that a reader reads at once; 0: readBytes
 
 	mu     sync.Mutex
 	std    standard
@@ -213,7 +214,14 @@ var (
 )
 
 // String names the File in errors: file.CSV "orders.csv".
-func (f *File[T]) String() string { return fmt.Sprintf("file.%s %q", f.kind, f.path) }
+func (f *File[T]) String() string { return fmt.Sprintf("%s %q", f.constructor(), f.path) }
+
+func (f *File[T]) constructor() string {
+	if f.blocks > 0 {
+		return string(f.kind)
+	}
+	return "file." + string(f.kind)
+}
 
 const (
 	defaultRecordBytes = 1 << 20
@@ -278,8 +286,8 @@ func (f *File[T]) validate() error {
 			}
 		}
 	}
-	if (f.kind == kindCSV || f.kind == kindLines) && f.Codec != nil {
-		errs = append(errs, fmt.Errorf("field Codec is set, which file.%s has no use for", f.kind))
+	if (f.kind == kindCSV || f.kind == kindLines || f.blocks > 0) && f.Codec != nil {
+		errs = append(errs, fmt.Errorf("field Codec is set, which %s has no use for", f.constructor()))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return retry.Fatal(fmt.Errorf("%s: %w", f, err))

@@ -11,7 +11,7 @@ import (
 
 // A position of files with an entry each is: the version, 3; seq and the number of entries; then the entries in any order. An entry is: flags; the hash of the
 // name and, where flagged, the folded identity, in 8 bytes each; the offset; the size of the fingerprint, and its sum in 8 bytes; where flagged, how much the size of
-// the file differs from the offset, as a signed varint; when it was last modified; and where it is not done, line and member as in a mark. Numbers are unsigned varints, and
+// the file differs from the offset, as a signed varint; when it was last modified; and where it is not done, line and member as in a mark, and where flagged, inside. Numbers are unsigned varints, and
 // fixed ones big-endian.
 const entriesVersion = 3
 
@@ -20,6 +20,7 @@ const (
 	entryKept
 	entryID
 	entrySize
+	entryInside
 	flagsOfEntries = iota
 )
 
@@ -37,6 +38,9 @@ func (e *entry) append(dst []byte) []byte {
 	if e.size != e.offset {
 		flags |= entrySize
 	}
+	if e.inside > 0 && !e.done {
+		flags |= entryInside
+	}
 	dst = append(dst, flags)
 	dst = binary.BigEndian.AppendUint64(dst, e.name)
 	if e.id != 0 {
@@ -52,6 +56,9 @@ func (e *entry) append(dst []byte) []byte {
 		for _, n := range []int64{e.line, e.member.offset, e.member.stored} {
 			dst = binary.AppendUvarint(dst, uint64(n)) //nolint:gosec // never negative
 		}
+	}
+	if flags&entryInside != 0 {
+		dst = binary.AppendUvarint(dst, uint64(e.inside)) //nolint:gosec // positive
 	}
 	return dst
 }
@@ -109,6 +116,11 @@ func (p *parser) entry() (e entry) {
 		e.line = p.number(math.MaxInt64)
 		e.member.offset = p.number(math.MaxInt64)
 		e.member.stored = p.number(math.MaxInt64)
+	}
+	if flags&entryInside != 0 {
+		if e.inside = p.number(math.MaxInt64); e.inside == 0 || e.done {
+			p.data = nil
+		}
 	}
 	if e.size < 0 || e.line < 1 || e.member.offset > e.offset || int64(e.print.size) > e.offset {
 		p.data = nil

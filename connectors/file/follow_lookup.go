@@ -182,7 +182,10 @@ func (r *turns[T]) find(x found) (*entry, error) {
 			e.done, e.kept, e.size, e.offset, e.was = true, true, x.size, x.size, info.ModTime().UnixMilli()
 			r.dirty = true
 		} else if p != nil && x.name == p.name {
-			e.mark, e.done, e.kept, e.size, e.was = p.mark, p.done, p.done, x.size, info.ModTime().UnixMilli()
+			e.mark, e.done, e.kept, e.size = p.mark, p.done, p.done, x.size
+			if p.done { // otherwise it is wanted
+				e.was = info.ModTime().UnixMilli()
+			}
 			r.dirty = true
 		}
 		r.entries[name] = e

@@ -270,7 +270,7 @@ func (r *follower[T]) moved() (weaver.Position, error) {
 // note makes the end of what was read of the open file, which is g, the known place.
 func (r *follower[T]) note(g generation, done bool) {
 	p := place{mark: r.stream.mark(), id: g.id, time: max(g.time, 0), size: g.size, done: done, seq: r.known.seq}
-	if isPlain(r.stream.contents) {
+	if isPlain(r.stream.contents) && p.offset == r.stream.in.offset {
 		p.tail = fingerprintOf(r.stream.in.past())
 	}
 	r.known = p

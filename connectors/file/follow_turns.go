@@ -325,7 +325,7 @@ func (r *turns[T]) encode() weaver.Position {
 	dst = append(dst, r.body...)
 	behind := r.later
 	if e := r.cur; e != nil {
-		e.mark, e.size, e.was = r.stream.mark(), r.info.Size(), r.info.ModTime().UnixMilli()
+		e.mark, e.size, e.was = r.stream.mark(), r.info.Size(), 0 // it is in the middle: wanted, even if nothing comes any more
 		dst = e.append(dst)
 		behind += r.stream.left()
 	}

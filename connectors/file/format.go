@@ -12,11 +12,12 @@ type format[T any] struct {
 	framing framing
 	decoder decoder[T]
 	encoder encoder[T]
-	many    manyDecoder[T] // nil: none
-	lines   bool           // records are lines: a line end behind a record is part of it, and the next one begins a record, whatever is wrong with this one
-	number  bool           // Seq, and errors, say which record of its file it is, and not on which line it begins
-	mark    byte           // where lines: a line without it, that doesn't begin with white space, is a record; 0: all such lines are
-	bom     bool           // a byte order mark at the beginning is skipped
+	many    manyDecoder[T]  // nil: none
+	layout  *BlockLayout[T] // of files of blocks, for which framing and decoder are nil; nil: of any other
+	lines   bool            // records are lines: a line end behind a record is part of it, and the next one begins a record, whatever is wrong with this one
+	number  bool            // Seq, and errors, say which record of its file it is, and not on which line it begins
+	mark    byte            // where lines: a line without it, that doesn't begin with white space, is a record; 0: all such lines are
+	bom     bool            // a byte order mark at the beginning is skipped
 }
 
 // framing finds where records begin and end. It keeps nothing from one record to the next, so that any record's begin is a place to resume at.

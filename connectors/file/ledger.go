@@ -85,7 +85,7 @@ func (l *ledger) standing(ctx context.Context, c claim) (sidecar, error) {
 	if err != nil || l.size == 0 {
 		return sidecar{}, err
 	}
-	if err := l.begins(c.header); err != nil {
+	if err := l.begins(c.header, c.mender); err != nil {
 		return sidecar{}, err
 	}
 	if b, ok := c.mender.(cutter); ok && known == nil { // what a stranger wrote is not for us to cut
@@ -132,7 +132,7 @@ func (l *ledger) agrees(s sidecar, c claim) error {
 	if sum != s.tail {
 		return changed(fmt.Sprintf("the bytes before %d are others", s.length))
 	}
-	return l.begins(c.header)
+	return l.begins(c.header, c.mender)
 }
 
 // write appends p, if the file is still this writer's.

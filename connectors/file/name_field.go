@@ -102,6 +102,7 @@ func fieldOf(t reflect.Type, name string, k kind) (index []int, of reflect.Type,
 		func(f *reflect.StructField) string { return named(f, tags[0]) },
 		func(f *reflect.StructField) string { return f.Name },
 		func(f *reflect.StructField) string { return named(f, tags[1]) },
+		func(f *reflect.StructField) string { return named(f, "avro") },
 	} {
 		for _, f := range fields {
 			if by(&f) == name {

@@ -1,6 +1,7 @@
 package file
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -56,7 +57,7 @@ type PartSink[T any] struct {
 //	{time:layout}  Record.Time in UTC, in a layout of package time; a slash in it begins a folder
 //	{now:layout}   the time at which a record is written, likewise
 //	{key}          Record.Key
-//	{name}         a field of the record by its tag (json or csv) or its own name, a key of a map, or a column of a []string; names after dots lead further in.
+//	{name}         a field of the record by its tag (json, csv or avro) or its own name, a key of a map, or a column of a []string; names after dots lead further in.
 //	               {.key} is a field that is called as one of the above
 //
 // Two braces stand for one. Records that differ in one of these go to different parts. What they say becomes part of a single name whatever it is: letters and digits and the
@@ -135,26 +136,35 @@ func (p *PartSink[T]) OpenWriter(_ context.Context, at weaver.Lane) (weaver.Writ
 	if err != nil {
 		return nil, fail(err)
 	}
-	return &partWriter[T]{sink: p, encoder: made.encoder, naming: naming, at: at, rules: p.rules(stored, header)}, nil
+	return &partWriter[T]{sink: p, encoder: made.encoder, naming: naming, at: at, rules: p.rules(stored, made.encoder, header)}, nil
 }
 
 // rules returns what a partSet needs to know.
-func (p *PartSink[T]) rules(stored Compression, header []byte) partRules {
+func (p *PartSink[T]) rules(stored Compression, encoder encoder[T], header []byte) partRules {
 	f := p.each
 	r := partRules{
 		bytes:   p.MaxBytes,
 		records: p.MaxRecords,
 		age:     p.MaxAge,
+		buffer:  or(f.BufferBytes, smallBufferBytes),
 		open:    or(p.MaxOpen, defaultOpenParts),
 		parts:   or(p.MaxParts, defaultParts),
-		buffer:  or(f.BufferBytes, smallBufferBytes),
 		perm:    or(f.Perm, defaultPerm),
 		lazy:    f.Sync == SyncComplete,
-		plain:   stored == None,
+		plain:   stored == None && f.blocks == 0,
+		stored:  stored,
 		header:  header,
-		shape:   fmt.Sprintf("%s %s %v %q", filepath.ToSlash(f.path), f.kind, stored, header),
 		packed:  func(raw []byte, use func([]byte) error) error { return f.packed(stored, raw, use) },
 	}
+	if f.blocks > 0 {
+		r.buffer = min(r.buffer, f.blocks)
+	}
+	same := header
+	if m, ok := encoder.(blockMaker); ok {
+		r.blocks = m
+		same = bytes.ReplaceAll(header, m.mark(), nil) // which differs each time
+	}
+	r.shape = fmt.Sprintf("%s %s %v %q", filepath.ToSlash(f.path), f.kind, stored, same)
 	if r.bytes == 0 {
 		r.bytes = defaultPartBytes
 	}

@@ -35,13 +35,20 @@ type partHistory struct {
 func keyOf(i int) string { return []string{"a", "a", "b", "../c", "a", "d"}[i%6] }
 
 func (h *partHistory) sink() *PartSink[[]byte] {
-	p := Parts(on(Lines("root/{key}/x-{part}"+h.ext), h.disk))
+	p := Parts(on(h.each("root/{key}/x-{part}"+h.ext), h.disk))
 	p.MaxRecords, p.MaxBytes, p.MaxOpen, p.MaxParts = int64(1+h.rng.IntN(12)), int64(50+h.rng.IntN(1000)), 1+h.rng.IntN(3), 1+h.rng.IntN(5)
 	if h.rng.IntN(3) == 0 {
 		p.MaxAge = 1 // all are old at each commit, and right behind
 	}
 	p.each.BufferBytes = 1 + h.rng.IntN(300)
 	return p
+}
+
+func (h *partHistory) each(path string) *File[[]byte] {
+	if strings.HasPrefix(h.ext, ".tiny") {
+		return tinyBlocks(path)
+	}
+	return Lines(path)
 }
 
 // check finds each record below n once: in parts that are complete, or that the state names, in order within each name.
@@ -76,7 +83,11 @@ func (h *partHistory) check(n int, atEnd bool) {
 	last := map[string]int{}
 	for _, name := range names {
 		key := path.Dir(name)
-		for line := range strings.Lines(data[name]) {
+		text := data[name]
+		if strings.HasPrefix(h.ext, ".tiny") {
+			text = tinyLines(t, text)
+		}
+		for line := range strings.Lines(text) {
 			number, _, _ := strings.Cut(line, " ")
 			i, err := strconv.Atoi(number)
 			require.NoError(t, err)
@@ -155,7 +166,7 @@ func TestCrashParts(t *testing.T) {
 	t.Parallel()
 	seed := testSeed(t)
 	for round := range rounds(1, 8) {
-		for _, ext := range []string{"", ".gz", ".zst"} {
+		for _, ext := range []string{"", ".gz", ".zst", ".tiny", ".tiny.gz"} {
 			begin := func() *partHistory {
 				return &partHistory{t: t, rng: rand.New(rand.NewPCG(seed, uint64(round))), ext: ext, disk: durabletest.New()}
 			}

@@ -28,9 +28,11 @@ type partRules struct {
 	buffer         int
 	perm           fs.FileMode
 	lazy           bool // what isn't complete has time to become durable
-	plain          bool // not compressed
+	plain          bool // not compressed: what is in a buffer is as long as what becomes of it
+	stored         Compression
 	header         []byte
-	shape          string // of the files: parts of another are not continued
+	blocks         blockMaker // of parts that are begun, of files of blocks; nil: of any other
+	shape          string     // of the files: parts of another are not continued
 	packed         func(raw []byte, use func([]byte) error) error
 }
 
@@ -75,6 +77,8 @@ type part struct {
 	made      bool         // the file is there
 	dirty     bool         // it has what was not synced
 	buf       []byte       // whole records it has not got yet
+	blocks    *unblocked   // of a file of blocks; nil: of any other, or nothing was written to it yet
+	fresh     int          // records in buf
 	used      uint64
 	begun     time.Time // with a clock that doesn't jump
 	sealed    bool      // takes no more records
@@ -235,7 +239,8 @@ func (s *partSet) shut(p *part) error {
 // wrote counts a record in the part's buffer, and does what is due for it.
 func (s *partSet) wrote(ctx context.Context, p *part) error {
 	p.Records++
-	if len(p.buf) >= s.buffer {
+	p.fresh++
+	if len(p.buf) >= s.buffer || s.blocks != nil && p.fresh >= maxBlockRecords {
 		if err := s.locked(ctx, func() error { return s.spill(p) }); err != nil {
 			return err
 		}
@@ -261,7 +266,7 @@ func (s *partSet) seal(ctx context.Context, p *part) error {
 	p.sealed = true
 	s.sealed++
 	delete(s.parts, p.Key)
-	if len(p.buf) > 0 {
+	if p.fresh > 0 {
 		if err := s.locked(ctx, func() error { return s.spill(p) }); err != nil {
 			return err
 		}
@@ -272,10 +277,14 @@ func (s *partSet) seal(ctx context.Context, p *part) error {
 
 // spill hands the buffer of a part to the operating system, as a member of its own if it is compressed. The caller has the lock.
 func (s *partSet) spill(p *part) error {
-	if len(p.buf) == 0 {
+	if p.fresh == 0 {
 		return nil
 	}
-	err := s.packed(p.buf, func(stored []byte) error {
+	raw, err := s.blocked(p)
+	if err != nil {
+		return err
+	}
+	err = s.packed(raw, func(stored []byte) error {
 		if err := s.openPart(p); err != nil {
 			return err
 		}
@@ -288,7 +297,8 @@ func (s *partSet) spill(p *part) error {
 		p.Sum = crc32.Update(p.Sum, crc32.MakeTable(crc32.Castagnoli), stored)
 		return err
 	})
-	p.Raw += int64(len(p.buf))
+	p.Raw += int64(len(raw))
+	p.fresh = 0
 	if cap(p.buf) > 4*s.buffer { // of one huge record
 		s.setBuffer(p, nil)
 	}

@@ -98,7 +98,11 @@ func (w *partWriter[T]) put(ctx context.Context, v *T, now time.Time) (bad, err 
 		if p, err = s.create(ctx, string(w.name), now); err != nil {
 			return nil, err
 		}
-		s.setBuffer(p, slices.Concat(s.header, w.scratch))
+		if s.blocks != nil {
+			s.setBuffer(p, bytes.Clone(w.scratch))
+		} else {
+			s.setBuffer(p, slices.Concat(s.header, w.scratch))
+		}
 		if cap(w.scratch) > 4*w.rules.buffer {
 			w.scratch = nil
 		}

@@ -21,6 +21,7 @@ type position struct {
 type mark struct {
 	offset int64 // in the content: unpacked, where the file is compressed
 	line   int64 // of that record, the first is 1
+	inside int64 // how many records lie between offset, where a block of several begins, and that record
 	print  fingerprint
 	member member // offset lies in; zero: the whole file is one
 	// What is there, and all behind it, was rejected: nothing of it could be made sense of. Where it still makes none, that is not said again.
@@ -33,7 +34,10 @@ type fingerprint struct {
 	sum  uint64
 }
 
-const fingerprintBytes = 1 << 10
+const (
+	fingerprintBytes = 1 << 10
+	insideFlag       = 2 * fingerprintBytes // is part of no size
+)
 
 func fingerprintOf(head []byte) fingerprint {
 	return fingerprint{size: len(head), sum: crc64.Checksum(head, crc64.MakeTable(crc64.ECMA))}
@@ -55,11 +59,18 @@ func (p position) append(dst []byte) weaver.Position {
 	return append(dst, p.name...)
 }
 
-// append appends, as unsigned varints, offset, line, where the member begins in the content and as it is stored, and the size of the fingerprint; then the
-// fingerprint's sum in 8 bytes, big-endian.
+// append appends, as unsigned varints, offset, line, where the member begins in the content and as it is stored, and the size of the fingerprint; where insideFlag is added to
+// that, inside; then the fingerprint's sum in 8 bytes, big-endian.
 func (m mark) append(dst []byte) []byte {
-	for _, n := range []int64{m.offset, m.line, m.member.offset, m.member.stored, int64(m.print.size)} {
+	size := int64(m.print.size)
+	if m.inside > 0 {
+		size |= insideFlag
+	}
+	for _, n := range []int64{m.offset, m.line, m.member.offset, m.member.stored, size} {
 		dst = binary.AppendUvarint(dst, uint64(n)) //nolint:gosec // never negative
+	}
+	if m.inside > 0 {
+		dst = binary.AppendUvarint(dst, uint64(m.inside))
 	}
 	return binary.BigEndian.AppendUint64(dst, m.print.sum)
 }
@@ -107,8 +118,15 @@ func (p *parser) mark() (m mark) {
 	m.line = p.number(math.MaxInt64)
 	m.member.offset = p.number(math.MaxInt64)
 	m.member.stored = p.number(math.MaxInt64)
-	m.print.size = int(p.number(fingerprintBytes))
-	if m.print.size < 0 || int64(m.print.size) > m.offset || m.line < 1 || m.member.offset > m.offset || len(p.data) < 8 {
+	size := p.number(insideFlag | fingerprintBytes)
+	if size >= insideFlag {
+		size -= insideFlag
+		if m.inside = p.number(math.MaxInt64); m.inside == 0 {
+			size = -1
+		}
+	}
+	m.print.size = int(size)
+	if size < 0 || size > fingerprintBytes || int64(m.print.size) > m.offset || m.line < 1 || m.member.offset > m.offset || len(p.data) < 8 {
 		p.data = nil
 		return mark{}
 	}

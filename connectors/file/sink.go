@@ -61,6 +61,7 @@ func (f *File[T]) OpenWriter(_ context.Context, at weaver.Lane) (weaver.Writer[T
 		at:      at,
 		limit:   f.bufferBytes(stored),
 		stored:  stored,
+		blocks:  unblockedOf(made.encoder),
 	}, nil
 }
 

@@ -22,6 +22,7 @@ type stdout struct {
 	rest []byte
 	// What the output begins with, as long as it has not begun.
 	header []byte
+	begins []byte // with that, before it was packed
 }
 
 func (o *stdout) write(p []byte) error {
@@ -65,7 +66,7 @@ func (f *File[T]) openStdout(e encoder[T], header []byte, stored Compression) (w
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.std.out == nil {
-		out := &stdout{out: f.std.output}
+		out := &stdout{out: f.std.output, begins: header}
 		if out.out == nil {
 			out.out = os.Stdout
 		}
@@ -78,7 +79,13 @@ func (f *File[T]) openStdout(e encoder[T], header []byte, stored Compression) (w
 		}
 		f.std.out = out
 	}
-	return &stdoutWriter[T]{file: f, encoder: e, out: f.std.out, stored: stored, limit: f.bufferBytes(stored)}, nil
+	w := &stdoutWriter[T]{file: f, encoder: e, out: f.std.out, stored: stored, limit: f.bufferBytes(stored), blocks: unblockedOf(e)}
+	if w.blocks != nil {
+		if err := w.blocks.maker.adopt(bytesOf(f.std.out.begins)); err != nil {
+			return nil, retry.Fatal(fmt.Errorf("%s: standard output has begun with another header: %w", f, err))
+		}
+	}
+	return w, nil
 }
 
 // stdoutWriter writes each batch at once, or several pieces of it that are whole records: whoever reads them doesn't have to wait.
@@ -89,6 +96,7 @@ type stdoutWriter[T any] struct {
 	stored  Compression
 	limit   int // of buf, roughly
 	buf     []byte
+	blocks  *unblocked // of blocks; nil: of anything else
 }
 
 // Write implements weaver.Writer. Records that can't be encoded are poison, each named; the others are written.
@@ -106,7 +114,11 @@ func (w *stdoutWriter[T]) Write(_ context.Context, b *weaver.Batch[T]) error {
 			failed = append(failed, weaver.RecordError{Index: i, Err: poison(err)})
 			continue
 		}
-		if w.buf = out; len(out) >= w.limit {
+		w.buf = out
+		if w.blocks != nil {
+			w.blocks.count++
+		}
+		if len(out) >= w.limit || w.blocks.full() {
 			if err := w.spill(); err != nil {
 				return err
 			}
@@ -122,7 +134,13 @@ func (w *stdoutWriter[T]) Write(_ context.Context, b *weaver.Batch[T]) error {
 }
 
 func (w *stdoutWriter[T]) spill() error {
-	err := w.file.packed(w.stored, w.buf, w.out.write)
+	raw, err := w.buf, error(nil)
+	if w.blocks != nil {
+		raw, err = w.blocks.end(w.buf)
+	}
+	if err == nil {
+		err = w.file.packed(w.stored, raw, w.out.write)
+	}
 	if cap(w.buf) > 4*w.limit {
 		w.buf = nil
 	}

@@ -36,11 +36,12 @@ type stream[T any] struct {
 	line     int64  // on which in.data begins, or which record it is
 	head     []byte // how the content begins, fingerprintBytes at most
 	whole    fingerprint
-	broken   bool  // in.data begins in the middle of a line
-	headless bool  // the header is damaged, so nothing can be read
-	sealed   bool  // head ends at damage: what follows in the content is no part of it
-	skipping bool  // and that line was rejected already
-	joining  bool  // in.data may begin with the end of the line before, but isn't there yet
+	broken   bool // in.data begins in the middle of a line
+	headless bool // the header is damaged, so nothing can be read
+	sealed   bool // head ends at damage: what follows in the content is no part of it
+	skipping bool // and that line was rejected already
+	joining  bool // in.data may begin with the end of the line before, but isn't there yet
+	blocks   blockState[T]
 	size     int64 // of the file when it was opened, as it is stored
 	average  int   // bytes of a line, where many were read at once; 0: not known
 }
@@ -52,7 +53,10 @@ func (s *stream[T]) open(ctx context.Context, f opened, path string, m mark) err
 	s.head = s.head[:0]
 	if err := s.begin(ctx, m); err != nil {
 		s.file = nil
-		return errors.Join(err, f.Close())
+		if closing := f.Close(); closing != nil {
+			return errors.Join(err, closing)
+		}
+		return err // as it is: errPending is looked for
 	}
 	return nil
 }
@@ -81,6 +85,9 @@ func (s *stream[T]) begin(ctx context.Context, m mark) error {
 	}
 	if err := m.isOf(s.head, s.path); err != nil {
 		return err
+	}
+	if s.format.layout != nil {
+		return s.beginBlocks(ctx, m)
 	}
 	if err := s.preamble(ctx); err != nil {
 		return err
@@ -276,6 +283,9 @@ func (s *stream[T]) beginWith(ctx context.Context, use headerUse) error {
 
 // fill reads records until b is full, or, which it reports, the file ends.
 func (s *stream[T]) fill(ctx context.Context, b *weaver.Batch[T]) (ended bool, err error) {
+	if s.format.layout != nil {
+		return s.fillBlocks(ctx, b)
+	}
 	if s.headless {
 		return true, s.rejectRest(ctx, b)
 	}
@@ -561,7 +571,10 @@ func (s *stream[T]) notCut() error {
 
 // mark returns where the next record begins.
 func (s *stream[T]) mark() mark {
-	m := mark{offset: s.in.offset, line: s.line, refused: s.refused, print: s.whole, member: s.contents.member(s.in.offset)}
+	if s.blocks.isLost {
+		return s.blocks.lost
+	}
+	m := mark{offset: s.in.offset, line: s.line, inside: s.blocks.inside(), refused: s.refused, print: s.whole, member: s.contents.member(s.in.offset)}
 	if m.offset < int64(len(s.head)) {
 		m.print = fingerprintOf(s.head[:m.offset])
 	}

@@ -170,8 +170,15 @@ func (t *tail) count(c byte) (int64, error) {
 	return sum, nil
 }
 
-// begins finds out whether the file has the header that new rows need. A byte order mark before it, and the line end behind it, may differ.
-func (t *tail) begins(header []byte) error {
+// begins finds out whether the file has the header that new rows need. A byte order mark before it, and the line end behind it, may differ. A blockMaker decides for itself, and
+// goes on as the file begins.
+func (t *tail) begins(header []byte, m mender) error {
+	if b, ok := m.(blockMaker); ok {
+		if err := b.adopt(t.head); err != nil {
+			return retry.Fatal(fmt.Errorf("%s can't be continued: %w; give this one a path of its own", t.path, err))
+		}
+		return nil
+	}
 	if len(header) == 0 {
 		return nil
 	}
@@ -234,7 +241,9 @@ func (t *tail) untorn(ctx context.Context) (*whole, error) {
 }
 
 // tornHeader reports whether the file is what a loss of power left of its header: a part of it, with zeros where the rest was to be.
-func (t *tail) tornHeader(header []byte) (torn bool, err error) {
+//
+// Of a header, loose bytes may be any: two that are alike otherwise differ in them.
+func (t *tail) tornHeader(header, loose []byte) (torn bool, err error) {
 	if t.stored != None || t.size == 0 || t.size > int64(len(header)) {
 		return false, nil
 	}
@@ -242,8 +251,12 @@ func (t *tail) tornHeader(header []byte) (torn bool, err error) {
 	if _, err := t.file.ReadAt(got, 0); err != nil && !errors.Is(err, io.EOF) {
 		return false, err
 	}
+	from := len(header)
+	if len(loose) > 0 {
+		from = bytes.LastIndex(header, loose)
+	}
 	for i, c := range got {
-		if c != header[i] && c != 0 {
+		if c != header[i] && c != 0 && (from < 0 || i < from || i >= from+len(loose)) {
 			return false, nil
 		}
 	}

@@ -18,10 +18,11 @@ type writer[T any] struct {
 	limit   int // of buf, roughly
 	stored  Compression
 
-	ledger *ledger   // where it keeps the checkpoint
-	shared *appender // where it doesn't
-	buf    []byte    // whole records that the file has not got yet
-	err    error     // after which it is of no use
+	ledger *ledger    // where it keeps the checkpoint
+	shared *appender  // where it doesn't
+	buf    []byte     // whole records that the file has not got yet
+	blocks *unblocked // of a file of blocks; nil: any other
+	err    error      // after which it is of no use
 }
 
 var (
@@ -66,6 +67,9 @@ func (w *writer[T]) Write(ctx context.Context, b *weaver.Batch[T]) error {
 			continue
 		}
 		w.buf = out
+		if w.blocks != nil {
+			w.blocks.count++
+		}
 		if err := w.spillIfFull(ctx); err != nil {
 			return err
 		}
@@ -93,11 +97,16 @@ func (w *writer[T]) begin(ctx context.Context) error {
 	if w.shared, err = w.file.share(ctx, w); err != nil {
 		return w.broken(err)
 	}
+	if w.blocks != nil {
+		if err := w.blocks.maker.adopt(bytesOf(w.shared.header)); err != nil {
+			return w.broken(err)
+		}
+	}
 	return nil
 }
 
 func (w *writer[T]) spillIfFull(ctx context.Context) error {
-	if len(w.buf) < w.limit {
+	if len(w.buf) < w.limit && !w.blocks.full() {
 		return nil
 	}
 	if err := w.spill(ctx); err != nil {
@@ -108,7 +117,7 @@ func (w *writer[T]) spillIfFull(ctx context.Context) error {
 
 // spill hands the buffer to the operating system.
 func (w *writer[T]) spill(ctx context.Context) error {
-	err := w.file.packed(w.stored, w.buf, func(stored []byte) error {
+	err := w.packed(func(stored []byte) error {
 		if w.ledger != nil {
 			return w.ledger.write(ctx, stored)
 		}
@@ -116,6 +125,18 @@ func (w *writer[T]) spill(ctx context.Context) error {
 	})
 	w.empty()
 	return err
+}
+
+// packed gives use what was collected, as it is to be stored.
+func (w *writer[T]) packed(use func(stored []byte) error) error {
+	if w.blocks == nil {
+		return w.file.packed(w.stored, w.buf, use)
+	}
+	raw, err := w.blocks.end(w.buf)
+	if err != nil {
+		return err
+	}
+	return w.file.packed(w.stored, raw, use)
 }
 
 // empty makes the buffer ready for more, without what one huge record asked for.
@@ -145,7 +166,7 @@ func (w *writer[T]) Flush(ctx context.Context) error {
 	if err := w.begin(ctx); err != nil {
 		return err
 	}
-	if err := w.file.packed(w.stored, w.buf, w.shared.flush); err != nil {
+	if err := w.packed(w.shared.flush); err != nil {
 		return w.broken(err)
 	}
 	w.empty()
@@ -190,7 +211,11 @@ func (w *writer[T]) Restore(ctx context.Context) ([]byte, error) {
 		return nil, w.broken(err)
 	}
 	f.begun()
-	if w.ledger.size == 0 {
+	switch {
+	case w.ledger.size > 0:
+	case w.blocks != nil:
+		w.blocks.begun = w.header
+	default:
 		w.buf = append(make([]byte, 0, w.limit+w.limit/16), w.header...)
 	}
 	return envelope, nil
@@ -205,7 +230,7 @@ func (w *writer[T]) Commit(ctx context.Context, envelope []byte) error {
 		return w.broken(retry.Fatal(errors.New("Commit of a writer that was not asked to Restore")))
 	}
 	commit := func(stored []byte) error { return w.ledger.commit(ctx, stored, envelope) }
-	if err := w.file.packed(w.stored, w.buf, commit); err != nil {
+	if err := w.packed(commit); err != nil {
 		return w.broken(err)
 	}
 	w.empty()
