@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -96,17 +97,25 @@ func franzRelayed(n int, topic *kafkaTopic, relay func(fw *franz.Framework, in, 
 	return outcome{verify: func() error { return franzCount(out, n) }}, errors.Join(err, fw.Close())
 }
 
-// franzCount reads how many records are committed in a topic, and removes it.
+// franzCount reads how many records are committed in a topic, and removes it. A transaction is committed when its coordinator
+// says so, and visible a moment later, when the partitions have its marker.
 func franzCount(topic string, n int) error {
 	fw := franz.New(kafkaAddress())
-	var c counter
-	err := toItsEnd(weaver.Copy(fw.Consume(topic, ""), weaver.SinkFunc[[]byte](func(_ context.Context, b *weaver.Batch[[]byte]) error {
-		c.records.Add(int64(len(b.Records)))
-		for i := range b.Records {
-			c.bytes.Add(int64(len(b.Records[i].Value)))
+	var c *counter
+	var err error
+	for began := time.Now(); time.Since(began) < 10*time.Second; time.Sleep(10 * time.Millisecond) {
+		c = new(counter)
+		err = toItsEnd(weaver.Copy(fw.Consume(topic, ""), weaver.SinkFunc[[]byte](func(_ context.Context, b *weaver.Batch[[]byte]) error {
+			c.records.Add(int64(len(b.Records)))
+			for i := range b.Records {
+				c.bytes.Add(int64(len(b.Records[i].Value)))
+			}
+			return nil
+		})))
+		if err != nil || c.records.Load() >= int64(n) {
+			break
 		}
-		return nil
-	})))
+	}
 	cl, clErr := kgo.NewClient(kgo.SeedBrokers(kafkaAddress()))
 	if clErr == nil {
 		_, clErr = kadm.NewClient(cl).DeleteTopic(context.Background(), topic)
