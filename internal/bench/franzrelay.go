@@ -24,7 +24,7 @@ func franzRelay(d *folder) scenario {
 		ours: func(n int) (outcome, error) {
 			return franzRelayed(n, &topic, func(fw *franz.Framework, in, out string) error {
 				p := weaver.Copy(fw.Consume(in, franzName()), fw.Produce(out))
-				p.BatchSize, p.BatchBytes, p.Writers = 8192, 2<<20, 4
+				p.BatchSize, p.BatchBytes, p.Writers = 16384, 4<<20, 2
 				return toItsEnd(p)
 			})
 		},
