@@ -2,6 +2,7 @@ package file
 
 import (
 	"bytes"
+	"context"
 	stdjson "encoding/json"
 	"errors"
 	"fmt"
@@ -103,6 +104,40 @@ func (c *cutLines) decodeMany(b *weaver.Batch[[]byte], data []byte, owned bool, 
 	}
 	return size, len(c.ends)
 }
+
+// readInto reads about as much as b has room for into b's memory, and adds the lines that are whole. It reports whether there were any; otherwise what was read
+// is data now. It leaves alone what isn't just a piece of a file that has more.
+func (s *stream[T]) readInto(ctx context.Context, b *weaver.Batch[T]) (bool, error) {
+	records, room := b.Room()
+	size := min(records*s.average, room, readBytes)
+	if _, stored := s.contents.(*plain); !stored || size < minReadInto || size <= 2*len(s.in.data()) || s.left() < int64(size) || len(s.head) < fingerprintBytes {
+		return false, nil
+	}
+	if bytes.IndexByte(s.in.data(), '\n') >= 0 { // which isn't a plain one
+		return false, nil
+	}
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
+	mem := b.Bytes(size)
+	n, err := s.in.lend(mem)
+	if n == 0 {
+		return false, err
+	}
+	mem = mem[:n]
+	used, lines := s.format.many.decodeMany(b, mem, true, s.line, s.maxBytes)
+	s.in.giveBack(mem, used)
+	s.line += int64(lines)
+	s.scan = scan{}
+	s.average = 0 // isn't worth it, or
+	if used > size/2 {
+		s.average = used / lines
+	}
+	return lines > 0, nil
+}
+
+// minReadInto is from where on reading into a batch's own memory is worth it.
+const minReadInto = 16 << 10
 
 // rawLines has lines as values.
 type rawLines struct{ lineByLine }

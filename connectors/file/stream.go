@@ -368,40 +368,6 @@ func (s *stream[T]) fill(ctx context.Context, b *weaver.Batch[T]) (ended bool, e
 // piece of the file happens to end.
 func (s *stream[T]) mostLead() int { return s.maxBytes + len("\r\n") }
 
-// readInto reads about as much as b has room for into b's memory, and adds the lines that are whole. It reports whether there were any; otherwise what was read
-// is data now. It leaves alone what isn't just a piece of a file that has more.
-func (s *stream[T]) readInto(ctx context.Context, b *weaver.Batch[T]) (bool, error) {
-	records, room := b.Room()
-	size := min(records*s.average, room, readBytes)
-	if _, stored := s.contents.(*plain); !stored || size < minReadInto || size <= 2*len(s.in.data()) || s.left() < int64(size) || len(s.head) < fingerprintBytes {
-		return false, nil
-	}
-	if bytes.IndexByte(s.in.data(), '\n') >= 0 { // which isn't a plain one
-		return false, nil
-	}
-	if err := ctx.Err(); err != nil {
-		return false, err
-	}
-	mem := b.Bytes(size)
-	n, err := s.in.lend(mem)
-	if n == 0 {
-		return false, err
-	}
-	mem = mem[:n]
-	used, lines := s.format.many.decodeMany(b, mem, true, s.line, s.maxBytes)
-	s.in.giveBack(mem, used)
-	s.line += int64(lines)
-	s.scan = scan{}
-	s.average = 0 // isn't worth it, or
-	if used > size/2 {
-		s.average = used / lines
-	}
-	return lines > 0, nil
-}
-
-// minReadInto is from where on reading into a batch's own memory is worth it.
-const minReadInto = 16 << 10
-
 // mend comes to the beginning of a record.
 func (s *stream[T]) mend(ctx context.Context, b *weaver.Batch[T]) error {
 	if s.joining {

@@ -3,9 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"log/slog"
-	"math/rand/v2"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -31,15 +28,7 @@ func franzConsume(d *folder) scenario {
 			}
 			fw := franz.New(kafkaAddress())
 			var c counter
-			err = toItsEnd(weaver.Copy(fw.Consume(name, franzName()), weaver.SinkFunc[[]byte](func(_ context.Context, b *weaver.Batch[[]byte]) error {
-				var bytes int64
-				for i := range b.Records {
-					bytes += int64(len(b.Records[i].Value))
-				}
-				c.bytes.Add(bytes)
-				c.records.Add(int64(len(b.Records)))
-				return nil
-			})))
+			err = toItsEnd(weaver.Copy(fw.Consume(name, newName()), c.sink()))
 			return outcome{verify: c.verify(n)}, errors.Join(err, fw.Close())
 		},
 		baseline: func(n int) (outcome, error) {
@@ -71,17 +60,6 @@ func franzConsume(d *folder) scenario {
 	}
 }
 
-// franzName is the name of a new topic or group.
-func franzName() string { return fmt.Sprintf("bench-%x", rand.Uint64()) }
-
-// toItsEnd runs a pipeline up to the end of its source as of now.
-func toItsEnd[In, Out any](p *weaver.Pipeline[In, Out]) error {
-	p.Log = slog.New(slog.DiscardHandler)
-	now := &ended{}
-	p.After = now
-	return weaver.Run(context.Background(), p, now)
-}
-
 // franzRelayed runs a relay into a new topic. Counted is how many offsets there are; with transactions some are markers.
 func franzRelayed(n int, topic *kafkaTopic, relay func(fw *franz.Framework, in, out string) error) (outcome, error) {
 	in, err := topic.fill(n)
@@ -89,7 +67,7 @@ func franzRelayed(n int, topic *kafkaTopic, relay func(fw *franz.Framework, in, 
 		return outcome{}, err
 	}
 	fw := franz.New(kafkaAddress())
-	out := franzName()
+	out := newName()
 	err = fw.CreateStream(context.Background(), weaver.Stream{Name: out, Partitions: kafkaPartitions})
 	if err == nil {
 		err = relay(fw, in, out)
@@ -105,13 +83,7 @@ func franzCount(topic string, n int) error {
 	var err error
 	for began := time.Now(); time.Since(began) < 10*time.Second; time.Sleep(10 * time.Millisecond) {
 		c = new(counter)
-		err = toItsEnd(weaver.Copy(fw.Consume(topic, ""), weaver.SinkFunc[[]byte](func(_ context.Context, b *weaver.Batch[[]byte]) error {
-			c.records.Add(int64(len(b.Records)))
-			for i := range b.Records {
-				c.bytes.Add(int64(len(b.Records[i].Value)))
-			}
-			return nil
-		})))
+		err = toItsEnd(weaver.Copy(fw.Consume(topic, ""), c.sink()))
 		if err != nil || c.records.Load() >= int64(n) {
 			break
 		}

@@ -23,7 +23,7 @@ func franzRelay(d *folder) scenario {
 		pairs:   bigPairs,
 		ours: func(n int) (outcome, error) {
 			return franzRelayed(n, &topic, func(fw *franz.Framework, in, out string) error {
-				p := weaver.Copy(fw.Consume(in, franzName()), fw.Produce(out))
+				p := weaver.Copy(fw.Consume(in, newName()), fw.Produce(out))
 				p.BatchSize, p.BatchBytes, p.Writers = 16384, 4<<20, 2
 				return toItsEnd(p)
 			})
@@ -39,7 +39,7 @@ func franzRelay(d *folder) scenario {
 // relayByHand polls, produces without waiting, and once a second waits for what it has produced and commits it.
 func relayByHand(ctx context.Context, in, out string, n int) error {
 	cl, err := kgo.NewClient(
-		kgo.SeedBrokers(kafkaAddress()), kgo.ConsumeTopics(in), kgo.ConsumerGroup(franzName()), kgo.DisableAutoCommit(),
+		kgo.SeedBrokers(kafkaAddress()), kgo.ConsumeTopics(in), kgo.ConsumerGroup(newName()), kgo.DisableAutoCommit(),
 		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.DefaultProduceTopic(out), kgo.MaxBufferedRecords(100_000),
 	)

@@ -27,8 +27,8 @@ func franzRelayEOS(d *folder) scenario {
 			return franzRelayed(n, &topic, func(fw *franz.Framework, in, out string) error {
 				sink := fw.Transactional(out)
 				sink.Interval = franzInterval
-				p := weaver.Copy(fw.Consume(in, franzName()), sink)
-				p.Name = franzName()
+				p := weaver.Copy(fw.Consume(in, newName()), sink)
+				p.Name = newName()
 				p.Require = weaver.ExactlyOnce
 				p.BatchSize, p.BatchBytes = 8192, 2<<20
 				return toItsEnd(p)
@@ -45,7 +45,7 @@ func franzRelayEOS(d *folder) scenario {
 // transactByHand polls and produces in transactions.
 func transactByHand(ctx context.Context, in, out string, n int) error {
 	s, err := kgo.NewGroupTransactSession(
-		kgo.SeedBrokers(kafkaAddress()), kgo.ConsumeTopics(in), kgo.ConsumerGroup(franzName()), kgo.TransactionalID(franzName()),
+		kgo.SeedBrokers(kafkaAddress()), kgo.ConsumeTopics(in), kgo.ConsumerGroup(newName()), kgo.TransactionalID(newName()),
 		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.DefaultProduceTopic(out), kgo.MaxBufferedRecords(100_000),
 	)

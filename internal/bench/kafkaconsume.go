@@ -3,10 +3,7 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -34,20 +31,7 @@ func kafkaConsume(d *folder) scenario {
 			}
 			fw := kafka.New(kafkaAddress())
 			var c counter
-			p := weaver.Copy(fw.Consume(name, fmt.Sprintf("bench-%x", rand.Uint64())),
-				weaver.SinkFunc[[]byte](func(_ context.Context, b *weaver.Batch[[]byte]) error {
-					var bytes int64
-					for i := range b.Records {
-						bytes += int64(len(b.Records[i].Value))
-					}
-					c.bytes.Add(bytes)
-					c.records.Add(int64(len(b.Records)))
-					return nil
-				}))
-			p.Log = slog.New(slog.DiscardHandler)
-			now := &ended{}
-			p.After = now
-			err = weaver.Run(context.Background(), p, now)
+			err = toItsEnd(weaver.Copy(fw.Consume(name, newName()), c.sink()))
 			return outcome{verify: c.verify(n)}, errors.Join(err, fw.Close())
 		},
 		baseline: func(n int) (outcome, error) {

@@ -21,7 +21,7 @@ func kafkaRelay(d *folder) scenario {
 		ours: func(n int) (outcome, error) {
 			return franzRelayed(n, &topic, func(_ *franz.Framework, in, out string) error {
 				fw := kafka.New(kafkaAddress())
-				p := weaver.Copy(fw.Consume(in, franzName()), fw.Produce(out))
+				p := weaver.Copy(fw.Consume(in, newName()), fw.Produce(out))
 				p.BatchSize, p.BatchBytes, p.Writers = 8192, 2<<20, 2
 				return errors.Join(toItsEnd(p), fw.Close())
 			})

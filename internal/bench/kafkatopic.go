@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"sync/atomic"
@@ -39,7 +40,7 @@ func (t *kafkaTopic) fill(n int) (string, error) {
 		return "", errNoBroker
 	}
 	fw := kafka.New(addr)
-	name := fmt.Sprintf("bench-%x", rand.Uint64())
+	name := newName()
 	err := fw.CreateStream(context.Background(), weaver.Stream{Name: name, Partitions: kafkaPartitions})
 	if err == nil {
 		value := make([]byte, kafkaBytes)
@@ -69,6 +70,17 @@ type ended struct{ _ int }
 // Run implements weaver.Runner.
 func (*ended) Run(context.Context) error { return nil }
 
+// newName is the name of a new topic or group.
+func newName() string { return fmt.Sprintf("bench-%x", rand.Uint64()) }
+
+// toItsEnd runs a pipeline up to the end of its source as of now.
+func toItsEnd[In, Out any](p *weaver.Pipeline[In, Out]) error {
+	p.Log = slog.New(slog.DiscardHandler)
+	now := &ended{}
+	p.After = now
+	return weaver.Run(context.Background(), p, now)
+}
+
 // counter counts what arrives.
 type counter struct{ records, bytes atomic.Int64 }
 
@@ -80,4 +92,17 @@ func (c *counter) verify(n int) func() error {
 		}
 		return nil
 	}
+}
+
+// sink returns a sink that counts.
+func (c *counter) sink() weaver.Sink[[]byte] {
+	return weaver.SinkFunc[[]byte](func(_ context.Context, b *weaver.Batch[[]byte]) error {
+		var bytes int64
+		for i := range b.Records {
+			bytes += int64(len(b.Records[i].Value))
+		}
+		c.bytes.Add(bytes)
+		c.records.Add(int64(len(b.Records)))
+		return nil
+	})
 }
