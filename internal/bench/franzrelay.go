@@ -23,8 +23,10 @@ func franzRelay(d *folder) scenario {
 		pairs:   bigPairs,
 		ours: func(n int) (outcome, error) {
 			return franzRelayed(n, &topic, func(fw *franz.Framework, in, out string) error {
-				p := weaver.Copy(fw.Consume(in, newName()), fw.Produce(out))
-				p.BatchSize, p.BatchBytes, p.Writers = 16384, 4<<20, 2
+				sink := fw.Producer(out)
+				sink.Compression = franz.Snappy // as the other side's client does by itself
+				p := weaver.Copy(fw.Consume(in, newName()), weaver.Sink[[]byte](sink))
+				p.BatchSize, p.BatchBytes, p.Writers = 8192, 2<<20, 2
 				return toItsEnd(p)
 			})
 		},

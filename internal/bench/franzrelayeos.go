@@ -26,6 +26,7 @@ func franzRelayEOS(d *folder) scenario {
 		ours: func(n int) (outcome, error) {
 			return franzRelayed(n, &topic, func(fw *franz.Framework, in, out string) error {
 				sink := fw.Transactional(out)
+				sink.Compression = franz.Snappy // as the other side's client does by itself
 				sink.Interval = franzInterval
 				p := weaver.Copy(fw.Consume(in, newName()), sink)
 				p.Name = newName()

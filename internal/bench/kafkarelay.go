@@ -21,7 +21,9 @@ func kafkaRelay(d *folder) scenario {
 		ours: func(n int) (outcome, error) {
 			return franzRelayed(n, &topic, func(_ *franz.Framework, in, out string) error {
 				fw := kafka.New(kafkaAddress())
-				p := weaver.Copy(fw.Consume(in, newName()), fw.Produce(out))
+				sink := fw.Producer(out)
+				sink.Compression = kafka.Snappy // as the other side's client does by itself
+				p := weaver.Copy(fw.Consume(in, newName()), weaver.Sink[[]byte](sink))
 				p.BatchSize, p.BatchBytes, p.Writers = 8192, 2<<20, 2
 				return errors.Join(toItsEnd(p), fw.Close())
 			})
