@@ -18,7 +18,7 @@ GOLANGCI := $(CURDIR)/.bin/golangci-lint-$(call version,github.com/golangci/gola
 PLATFORMS := windows/amd64 darwin/arm64 linux/arm64
 
 # Real servers that tests need, started on loopback by internal/services/with. One whose WEAVER_TEST_ variable is set is used as it is.
-SERVICES := kafka kcat registry
+SERVICES := kafka kcat registry postgres mysql
 WITH := internal/services/with $(SERVICES) --
 
 FUZZTIME ?= 30s

@@ -3,6 +3,7 @@
 # is that of a listener without security; WEAVER_TEST_KAFKA_SECURITY is a folder that knows the others (kafka-security.sh).
 set -euo pipefail
 cd "$(dirname "$0")"
+. ./apt.sh
 . ./ports.sh
 . ./kafka-security.sh
 dir="$1"
@@ -12,7 +13,7 @@ libs="$WEAVER_SERVICES_CACHE/kafka-$version"
 for program in java mvn openssl; do
   if ! command -v "$program" >/dev/null; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-      apt-get update -q && apt-get install -q -y --no-install-recommends openjdk-17-jre-headless maven openssl
+      apt_install openjdk-17-jre-headless maven openssl
     else
       echo "Kafka needs Java 17, Maven and OpenSSL: install openjdk-17-jre-headless, maven and openssl, or set WEAVER_TEST_KAFKA to the address of a broker"
       exit 1

@@ -2,6 +2,7 @@
 # Apicurio Registry with its Confluent-compatible API, in memory, from Maven Central. The address is that API's base URL.
 set -euo pipefail
 cd "$(dirname "$0")"
+. ./apt.sh
 . ./ports.sh
 dir="$1"
 version=2.6.13.Final
@@ -10,7 +11,7 @@ app="$WEAVER_SERVICES_CACHE/apicurio-registry-$version"
 for program in java mvn curl; do
   if ! command -v "$program" >/dev/null; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-      apt-get update -q && apt-get install -q -y --no-install-recommends openjdk-17-jre-headless maven curl
+      apt_install openjdk-17-jre-headless maven curl
     else
       echo "The schema registry needs Java 17, Maven and curl: install openjdk-17-jre-headless, maven and curl, or set WEAVER_TEST_REGISTRY to the URL of a registry"
       exit 1
