@@ -191,8 +191,11 @@ func (e *engine[In, Out]) watchStop() {
 	}
 }
 
-// follow waits for the pipeline this one comes after.
+// follow waits for the pipeline this one comes after, if there is one.
 func (e *engine[In, Out]) follow(ctx context.Context) error {
+	if e.p.Bounded {
+		e.finish()
+	}
 	if isNil(e.p.After) {
 		return nil
 	}

@@ -197,6 +197,19 @@ func TestAfter(t *testing.T) {
 	})
 }
 
+// A stream has no end, but what is there has one; what may come later isn't waited for.
+func TestBounded(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		sink := &sunk[int]{}
+		p := hushed(weaver.NewPipeline(&ints{n: 50, step: 1, endless: true}, weaver.Map(pass), sink))
+		p.Bounded = true
+		require.NoError(t, p.Run(t.Context()))
+		require.Equal(t, below(50), sink.all())
+		p.After = p
+		require.ErrorContains(t, p.Run(t.Context()), "Bounded and After")
+	})
+}
+
 func TestAfterAFailure(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		first := hushed(weaver.NewPipeline(&ints{n: 5}, weaver.Map(func(int) (int, error) { return 0, retry.Fatal(errOut) }), &sunk[int]{}))

@@ -39,6 +39,7 @@ type Pipeline[In, Out any] struct {
 	Retry      retry.Policy
 	Checkpoint checkpoint.Store // nil: the sink (Checkpointer) or the origin (Acker) remembers, else nobody
 	After      Runner           // once it has returned nil, readers finish what is there and end; if it failed, so does this
+	Bounded    bool             // readers end with what is there when they are opened, as after an After that has ended; default: where the source ends
 	Require    Guarantee        // default BestPossible
 
 	BatchSize          int           // records a batch; default 512
@@ -176,6 +177,9 @@ func (p *Pipeline[In, Out]) settings() (settings, error) {
 	}
 	if p.Checkpoint != nil && p.Name == "" {
 		errs = append(errs, errors.New("weaver: Pipeline.Name is empty: positions in a Checkpoint store are kept under it"))
+	}
+	if p.Bounded && !isNil(p.After) {
+		errs = append(errs, errors.New("weaver: Pipeline.Bounded and After are set: one ends with what is there now, the other with what is there later"))
 	}
 	if p.Require > ExactlyOnce {
 		errs = append(errs, fmt.Errorf("weaver: Pipeline.Require is %d: no such guarantee", p.Require))

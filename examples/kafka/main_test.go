@@ -73,19 +73,13 @@ func TestOnKafka(t *testing.T) {
 			}
 			return nil
 		}))
-	now := &ended{}
-	p.After = now
-	require.NoError(t, weaver.Run(t.Context(), p, now))
+	p.Bounded = true
+	require.NoError(t, p.Run(t.Context()))
 	require.NoError(t, fw.Close())
 	require.Len(t, letters, 1)
 	require.Contains(t, letters[0].Error, "leap day")
 	require.Equal(t, o.Prefix+"weather", strings.Split(letters[0].Split, "/")[0])
 }
-
-// ended is a pipeline that has ended: one that is after it reads what is there.
-type ended struct{ _ int }
-
-func (*ended) Run(context.Context) error { return nil }
 
 func check(t *testing.T, o Options) {
 	t.Helper()

@@ -64,21 +64,14 @@ func (t *kafkaTopic) fill(n int) (string, error) {
 	return name, nil
 }
 
-// ended is a pipeline that has ended: one that is after it reads what is there.
-type ended struct{ _ int }
-
-// Run implements weaver.Runner.
-func (*ended) Run(context.Context) error { return nil }
-
 // newName is the name of a new topic or group.
 func newName() string { return fmt.Sprintf("bench-%x", rand.Uint64()) }
 
 // toItsEnd runs a pipeline up to the end of its source as of now.
 func toItsEnd[In, Out any](p *weaver.Pipeline[In, Out]) error {
 	p.Log = slog.New(slog.DiscardHandler)
-	now := &ended{}
-	p.After = now
-	return weaver.Run(context.Background(), p, now)
+	p.Bounded = true
+	return p.Run(context.Background())
 }
 
 // counter counts what arrives.
