@@ -36,14 +36,13 @@ func (s *sinkOf[T]) OpenWriter(ctx context.Context, at weaver.Lane) (weaver.Writ
 	if err != nil {
 		return nil, err
 	}
-	return &writer[T]{Writer: w, codec: s.codec, remote: isRemote(s.codec), batch: weaver.NewBatch[[]byte](0, 0)}, nil
+	return &writer[T]{Writer: w, codec: s.codec, batch: weaver.NewBatch[[]byte](0, 0)}, nil
 }
 
 // writer encodes what another one writes. Nothing stays in it from one Write to the next.
 type writer[T any] struct {
 	weaver.Writer[[]byte]
 	codec   Codec[T]
-	remote  bool
 	batch   *weaver.Batch[[]byte]
 	scratch []byte
 
@@ -98,7 +97,7 @@ func (w *writer[T]) encode(b *weaver.Batch[T]) error {
 		if in.Op != weaver.Delete {
 			start := len(w.scratch)
 			encoded, err := w.codec.Append(w.scratch, in.Value)
-			if isOut(w.remote, err) {
+			if Outage(w.codec, err) {
 				return &Error{Op: "encode", Seq: in.Seq, Err: err}
 			}
 			if err != nil {

@@ -35,14 +35,13 @@ func (s *source[T]) OpenReader(ctx context.Context, at weaver.Lane) (weaver.Read
 	if err != nil {
 		return nil, err
 	}
-	return &reader[T]{Reader: r, codec: s.codec, remote: isRemote(s.codec), batch: weaver.NewBatch[[]byte](0, 0)}, nil
+	return &reader[T]{Reader: r, codec: s.codec, batch: weaver.NewBatch[[]byte](0, 0)}, nil
 }
 
 // reader decodes what another one reads, batch by batch. It owns the batch that the other fills.
 type reader[T any] struct {
 	weaver.Reader[[]byte]
 	codec   Codec[T]
-	remote  bool
 	batch   *weaver.Batch[[]byte]
 	headers weaver.Headers // one list for all records of a batch
 }
@@ -83,7 +82,7 @@ func (r *reader[T]) decode(b *weaver.Batch[T], in *weaver.Record[[]byte]) error 
 			n := len(b.Records) - 1
 			clear(b.Records[n:]) // what was decoded before the error
 			b.Records = b.Records[:n]
-			if isOut(r.remote, err) {
+			if Outage(r.codec, err) {
 				return &Error{Op: "decode", Seq: in.Seq, Err: err}
 			}
 			b.Reject(in.Seq, in.Value, poison(&Error{Op: "decode", Seq: in.Seq, Excerpt: Excerpt(in.Value), Err: err}))

@@ -48,7 +48,7 @@ func (s *remoteDecodeStage[T]) Process(_ context.Context, in *weaver.Batch[[]byt
 		s.value = zero
 		if r.Op != weaver.Delete || len(r.Value) > 0 {
 			if err := s.codec.Decode(r.Value, &s.value); err != nil {
-				if isOut(true, err) {
+				if Outage(s.codec, err) {
 					return &Error{Op: "decode", Seq: r.Seq, Err: err}
 				}
 				out.Fail(i, poison(&Error{Op: "decode", Seq: r.Seq, Excerpt: Excerpt(r.Value), Err: err}))
@@ -69,7 +69,7 @@ type encoder[T any] struct{ codec Codec[T] }
 
 // OpenStage implements weaver.Processor.
 func (p encoder[T]) OpenStage(context.Context, weaver.Lane) (weaver.Stage[T, []byte], error) {
-	return &encodeStage[T]{codec: p.codec, remote: isRemote(p.codec)}, nil
+	return &encodeStage[T]{codec: p.codec}, nil
 }
 
 // maxScratch is what an encoder keeps for later of the memory that a huge record asked for.
@@ -77,7 +77,6 @@ const maxScratch = 1 << 20
 
 type encodeStage[T any] struct {
 	codec   Codec[T]
-	remote  bool
 	scratch []byte // a codec can't tell in advance how much it needs
 }
 
@@ -88,7 +87,7 @@ func (s *encodeStage[T]) Process(_ context.Context, in *weaver.Batch[T], out *we
 		var value []byte
 		if r.Op != weaver.Delete {
 			encoded, err := s.codec.Append(s.scratch[:0], r.Value)
-			if isOut(s.remote, err) {
+			if Outage(s.codec, err) {
 				return &Error{Op: "encode", Seq: r.Seq, Err: err}
 			}
 			if err != nil {

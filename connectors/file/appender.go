@@ -84,6 +84,10 @@ func (f *File[T]) openShared(ctx context.Context, w *writer[T], anew bool) (_ *a
 		a := &appender{tail: t, header: w.header}
 		if maker != nil {
 			a.header = maker.begins()
+		} else if late := lateOf(w.encoder); late != nil {
+			if a.header, err = late.header(); err != nil {
+				return nil, err
+			}
 		}
 		return a, t.mend(w.encoder, known)
 	}

@@ -45,8 +45,8 @@ type history struct {
 	tried int // what the last Commit had that was begun
 }
 
-// row is longer for some, so that a record goes over sectors and buffers.
-func row(i int) []string {
+// crashRow is longer for some, so that a record goes over sectors and buffers.
+func crashRow(i int) []string {
 	return []string{strconv.Itoa(i), strings.Repeat("x\n\"", i%97*i%3)}
 }
 
@@ -61,9 +61,9 @@ func (h *history) expected(n int, committed bool) string {
 	}
 	for i := range n {
 		if h.csv {
-			out = appendRow(out, row(i), ',')
+			out = appendRow(out, crashRow(i), ',')
 		} else {
-			out = fmt.Appendf(out, "%q\n", row(i))
+			out = fmt.Appendf(out, "%q\n", crashRow(i))
 		}
 	}
 	return string(out)
@@ -74,13 +74,13 @@ func (h *history) run(steps int) error {
 	if h.csv {
 		f := on(CSV[[]string]("out"), h.disk)
 		f.Columns = []string{"number", "text"}
-		return life(h, f, steps, row)
+		return life(h, f, steps, crashRow)
 	}
 	f := on(Lines("out"), h.disk)
 	if h.tiny {
 		f = on(tinyBlocks("out"), h.disk)
 	}
-	return life(h, f, steps, func(i int) []byte { return fmt.Appendf(nil, "%q", row(i)) })
+	return life(h, f, steps, func(i int) []byte { return fmt.Appendf(nil, "%q", crashRow(i)) })
 }
 
 func life[T any](h *history, f *File[T], steps int, value func(int) T) error {
@@ -224,8 +224,8 @@ func appendSome(t *testing.T, disk *durabletest.Disk, rng *rand.Rand, next *int,
 	for range 10 {
 		b := weaver.NewBatch[[]string](0, 0)
 		for range rng.IntN(5) {
-			b.Add().Value = row(*next)
-			accepted = append(accepted, show(row(*next)))
+			b.Add().Value = crashRow(*next)
+			accepted = append(accepted, show(crashRow(*next)))
 			*next++
 		}
 		if err := x.Write(t.Context(), b); err != nil {

@@ -11,9 +11,10 @@ import (
 
 	weaver "github.com/bohica-labs/dataweaver"
 	"github.com/bohica-labs/dataweaver/retry"
+	"github.com/bohica-labs/dataweaver/row"
 )
 
-// newCSV makes the format of CSV for a T that is a struct, a pointer to one, or []string.
+// newCSV makes the format of CSV for a T that is a struct, a pointer to one, []string or row.Row.
 func newCSV[T any](f *File[T]) (format[T], error) {
 	comma := byte(',')
 	if f.Comma != 0 {
@@ -25,6 +26,14 @@ func newCSV[T any](f *File[T]) (format[T], error) {
 	if name, twice := duplicate(f.Columns); twice {
 		return format[T]{}, fmt.Errorf("field Columns names %q twice", name)
 	}
+	if rows, ok := any(f).(*File[row.Row]); ok {
+		made, err := newCSVRows(rows, comma)
+		if err != nil {
+			return format[T]{}, err
+		}
+		same, _ := any(made).(format[T])
+		return same, nil
+	}
 	made := format[T]{framing: rowFraming{comma}, lines: true, mark: '"', bom: true}
 	if rows, ok := any(&rawRows{rowParser: rowParser{comma: comma}, rowWriter: rowWriter{comma: comma}, columns: f.Columns, named: f.Columns != nil && !f.NoHeader}).(bothOf[T]); ok {
 		made.decoder, made.encoder = rows, rows
@@ -35,7 +44,7 @@ func newCSV[T any](f *File[T]) (format[T], error) {
 		t = t.Elem()
 	}
 	if t.Kind() != reflect.Struct {
-		return format[T]{}, fmt.Errorf("a row of CSV can't be a %s: take a struct or []string", reflect.TypeFor[T]())
+		return format[T]{}, fmt.Errorf("a row of CSV can't be a %s: take a struct, []string or row.Row", reflect.TypeFor[T]())
 	}
 	var err error
 	if made.decoder, err = newRowDecoder(f, comma, t); err != nil {

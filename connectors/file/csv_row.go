@@ -13,9 +13,10 @@ import (
 
 // rowParser splits rows that rowFraming found into fields.
 type rowParser struct {
-	comma byte
-	plain []byte // what is in the fields of a row with quotation marks
-	ends  []int  // of the fields in plain
+	comma  byte
+	plain  []byte // what is in the fields of a row with quotation marks
+	ends   []int  // of the fields in plain
+	marked []bool // which of them are in quotation marks
 }
 
 // parse appends the fields of a row to dst. They are parts of one string: one allocation a row.
@@ -42,9 +43,10 @@ func (p *rowParser) parse(row []byte, dst []string) []string {
 
 // unquote fills plain and ends.
 func (p *rowParser) unquote(row []byte) {
-	p.plain, p.ends = p.plain[:0], p.ends[:0]
+	p.plain, p.ends, p.marked = p.plain[:0], p.ends[:0], p.marked[:0]
 	for i := 0; ; i++ { // past the comma
-		if i == len(row) || row[i] != '"' {
+		marked := i < len(row) && row[i] == '"'
+		if !marked {
 			n := bytes.IndexByte(row[i:], p.comma)
 			if n < 0 {
 				n = len(row) - i
@@ -62,6 +64,7 @@ func (p *rowParser) unquote(row []byte) {
 			}
 		}
 		p.ends = append(p.ends, len(p.plain))
+		p.marked = append(p.marked, marked)
 		if i == len(row) {
 			return
 		}
@@ -106,30 +109,34 @@ func appendRow(dst []byte, fields []string, comma byte) []byte {
 		if i > 0 {
 			dst = append(dst, comma)
 		}
-		if !needsQuotes(field, comma) {
-			dst = append(dst, field...)
-			continue
-		}
-		dst = append(dst, '"')
-		for {
-			n := strings.IndexByte(field, '"')
-			if n < 0 {
-				break
-			}
-			dst = append(append(dst, field[:n]...), `""`...)
-			field = field[n+1:]
-		}
-		dst = append(append(dst, field...), '"')
+		dst = appendField(dst, field, comma)
 	}
 	return append(dst, '\n')
 }
 
+// appendField appends a field, in quotation marks where it needs them.
+func appendField(dst []byte, field string, comma byte) []byte {
+	if !needsQuotes(field, comma) {
+		return append(dst, field...)
+	}
+	dst = append(dst, '"')
+	for {
+		n := strings.IndexByte(field, '"')
+		if n < 0 {
+			break
+		}
+		dst = append(append(dst, field[:n]...), `""`...)
+		field = field[n+1:]
+	}
+	return append(append(dst, field...), '"')
+}
+
 // needsQuotes is generous as encoding/csv is: a leading space, and \. for the sake of PostgreSQL.
-func needsQuotes(field string, comma byte) bool {
-	if field == "" {
+func needsQuotes[S string | []byte](field S, comma byte) bool {
+	if len(field) == 0 {
 		return false
 	}
-	if field == `\.` {
+	if len(field) == 2 && field[0] == '\\' && field[1] == '.' {
 		return true
 	}
 	for i := range len(field) {
@@ -137,7 +144,7 @@ func needsQuotes(field string, comma byte) bool {
 			return true
 		}
 	}
-	first, _ := utf8.DecodeRuneInString(field)
+	first, _ := utf8.DecodeRuneInString(string(field[:min(len(field), utf8.UTFMax)]))
 	return unicode.IsSpace(first) || first == '\ufeff'
 }
 

@@ -107,6 +107,17 @@
 //
 // A Delete can't be written: a line has no way to say it.
 //
+// # Rows
+//
+// A row.Row has whatever columns there are. Of CSV, each field is a Text under the name that the header has for it; one that is empty is NULL, and one that is "" is an empty text, as
+// PostgreSQL's COPY has it (COPY, section CSV Format of its manual). Field Columns has the names where NoHeader is set. All rows of a file share their Columns.
+//
+// Rows are written as their values' text (row.Value.AppendText). The columns are those of Columns, else those of the file that is continued, else those of the first row. A row with the
+// same columns in another order is put in that order; a column that it doesn't have is NULL; one that the file doesn't have is poison. So is a row whose one column is NULL: it would be an
+// empty line. NoHeader and Parts need Columns.
+//
+// Of JSON, each member of an object is a column (row.JSONDecoder, row.Row.AppendJSON), and objects may differ from each other.
+//
 // # Compression
 //
 // A path that ends in ".gz" or ".zst" is written compressed, or what Compression says. Each commit and each flush, and BufferBytes of records in between, end a member of

@@ -81,7 +81,7 @@ type File[T any] struct {
 	NoHeader bool
 
 	// Columns names the columns of a CSV, in their order. A source needs it with NoHeader, where the order is not that of T's fields; a sink writes these
-	// columns. Default: what the header says, or T's fields.
+	// columns. Default: what the header says, or T's fields; where T is row.Row, a sink writes the columns of its first row.
 	Columns []string
 
 	// AllowMissing lets fields of T be zero for which a CSV has no column. Default: that is an error, fields with the tag `csv:"-"` excepted.
@@ -91,7 +91,7 @@ type File[T any] struct {
 	RefuseUnknown bool
 
 	// Codec reads and writes the values of NDJSON, JSONArray, Fixed and Prefixed. Default json.Codec of package serde/json; for Fixed and Prefixed none,
-	// where T is []byte, and it must be set for any other T.
+	// where T is []byte, and it must be set for any other T. While what a serde.Remote codec needs is out, no record is rejected: the lane waits and tries again.
 	Codec serde.Codec[T]
 
 	// IfExists says what becomes of a file that is there already, when a pipeline starts to write. Default Refuse.
@@ -169,7 +169,7 @@ const (
 
 // CSV returns a File of comma-separated values (RFC 4180), one row a record. T is a struct, whose fields are matched to the columns that the first row names,
 // by their tag `csv:"name"` or their own name (see github.com/jszwec/csvutil for all that tags can say), or []string, which is a row as it is, the first
-// row included.
+// row included, or row.Row, whatever columns there are; see Rows in the package's comment.
 func CSV[T any](path string) *File[T] {
 	return &File[T]{path: path, kind: kindCSV, fsys: durable.OS(), format: newCSV[T]}
 }
@@ -304,5 +304,6 @@ func (f *File[T]) open() (format[T], error) {
 	if err != nil {
 		return format[T]{}, retry.Fatal(fmt.Errorf("%s: %w", f, err))
 	}
+	made.codec = f.Codec
 	return made, nil
 }

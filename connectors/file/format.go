@@ -4,6 +4,7 @@ import (
 	"io"
 
 	weaver "github.com/bohica-labs/dataweaver"
+	"github.com/bohica-labs/dataweaver/serde"
 )
 
 // format is all that differs from one kind of file to another. Positions, resuming, rejecting and durability know nothing of it. It belongs to one reader or
@@ -13,6 +14,7 @@ type format[T any] struct {
 	decoder decoder[T]
 	encoder encoder[T]
 	many    manyDecoder[T]  // nil: none
+	codec   serde.Codec[T]  // with which framing and decoder, or encoder, were made; nil: with none
 	layout  *BlockLayout[T] // of files of blocks, for which framing and decoder are nil; nil: of any other
 	lines   bool            // records are lines: a line end behind a record is part of it, and the next one begins a record, whatever is wrong with this one
 	number  bool            // Seq, and errors, say which record of its file it is, and not on which line it begins

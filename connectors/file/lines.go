@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	weaver "github.com/bohica-labs/dataweaver"
+	"github.com/bohica-labs/dataweaver/row"
 	"github.com/bohica-labs/dataweaver/serde"
 	"github.com/bohica-labs/dataweaver/serde/json"
 )
@@ -179,7 +180,7 @@ func newNDJSON[T any](f *File[T]) (format[T], error) {
 	}
 	lines := codecLines[T]{codec: c}
 	made := format[T]{framing: lineFraming{skipBlank: true}, decoder: lines, encoder: lines, lines: true, bom: true}
-	if f.Codec == nil {
+	if _, rows := any(f).(*File[row.Row]); f.Codec == nil && !rows { // the codec is quick about these
 		made.encoder = newJSONLines[T]()
 	}
 	return made, nil

@@ -132,11 +132,14 @@ func (p *PartSink[T]) OpenWriter(_ context.Context, at weaver.Lane) (weaver.Writ
 	if err != nil {
 		return nil, fail(err)
 	}
+	if late := lateOf(made.encoder); late != nil && late.late() {
+		return nil, fail(errors.New("field Columns is not set: the rows of the parts have no columns of their own, and each part has to begin in the same way"))
+	}
 	naming, err := newNaming[T](p.each.path, p.each.kind, p.each.Columns)
 	if err != nil {
 		return nil, fail(err)
 	}
-	return &partWriter[T]{sink: p, encoder: made.encoder, naming: naming, at: at, rules: p.rules(stored, made.encoder, header)}, nil
+	return &partWriter[T]{sink: p, encoder: made.encoder, ahead: aheadOf(made), naming: naming, at: at, rules: p.rules(stored, made.encoder, header)}, nil
 }
 
 // rules returns what a partSet needs to know.

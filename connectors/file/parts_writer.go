@@ -16,6 +16,7 @@ import (
 type partWriter[T any] struct {
 	sink    *PartSink[T]
 	encoder encoder[T]
+	ahead   *ahead[T]
 	naming  *naming[T]
 	at      weaver.Lane
 	rules   partRules
@@ -41,6 +42,9 @@ func (w *partWriter[T]) Due() bool { return w.err == nil && w.set != nil && w.se
 func (w *partWriter[T]) Write(ctx context.Context, b *weaver.Batch[T]) error {
 	if err := w.begin(ctx); err != nil {
 		return err
+	}
+	if err := w.ahead.encode(b.Records); err != nil {
+		return notNow(w.sink, err)
 	}
 	failed, err := w.write(ctx, b)
 	switch {
@@ -92,7 +96,7 @@ func (w *partWriter[T]) put(ctx context.Context, v *T, now time.Time) (bad, err 
 		p = s.parts[string(w.name)]
 	}
 	if p == nil {
-		if w.scratch, bad = w.encoder.append(w.scratch[:0], v); bad != nil {
+		if w.scratch, bad = w.ahead.append(w.encoder, w.scratch[:0], v); bad != nil {
 			return bad, nil
 		}
 		if p, err = s.create(ctx, string(w.name), now); err != nil {
@@ -107,7 +111,7 @@ func (w *partWriter[T]) put(ctx context.Context, v *T, now time.Time) (bad, err 
 			w.scratch = nil
 		}
 	} else {
-		out, bad := w.encoder.append(p.buf, v)
+		out, bad := w.ahead.append(w.encoder, p.buf, v)
 		if bad != nil {
 			return bad, nil
 		}

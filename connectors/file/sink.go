@@ -41,7 +41,7 @@ func (f *File[T]) OpenWriter(_ context.Context, at weaver.Lane) (weaver.Writer[T
 		return nil, retry.Fatal(fmt.Errorf("%s: %w", f, err))
 	}
 	if f.path == stdio {
-		return f.openStdout(made.encoder, header, stored)
+		return f.openStdout(made, header, stored)
 	}
 	if err := writable(f.disk(), f.path); err != nil {
 		return nil, fmt.Errorf("%s: %w", f, err)
@@ -57,7 +57,9 @@ func (f *File[T]) OpenWriter(_ context.Context, at weaver.Lane) (weaver.Writer[T
 	return &writer[T]{
 		file:    f,
 		encoder: made.encoder,
+		ahead:   aheadOf(made),
 		header:  header,
+		late:    lateOf(made.encoder),
 		at:      at,
 		limit:   f.bufferBytes(stored),
 		stored:  stored,

@@ -62,7 +62,7 @@ func (o *stdout) put(left *[]byte, p []byte) error {
 }
 
 // openStdout returns a writer to standard output.
-func (f *File[T]) openStdout(e encoder[T], header []byte, stored Compression) (weaver.Writer[T], error) {
+func (f *File[T]) openStdout(made format[T], header []byte, stored Compression) (weaver.Writer[T], error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.std.out == nil {
@@ -79,7 +79,7 @@ func (f *File[T]) openStdout(e encoder[T], header []byte, stored Compression) (w
 		}
 		f.std.out = out
 	}
-	w := &stdoutWriter[T]{file: f, encoder: e, out: f.std.out, stored: stored, limit: f.bufferBytes(stored), blocks: unblockedOf(e)}
+	w := &stdoutWriter[T]{file: f, encoder: made.encoder, late: lateOf(made.encoder), ahead: aheadOf(made), out: f.std.out, stored: stored, limit: f.bufferBytes(stored), blocks: unblockedOf(made.encoder)}
 	if w.blocks != nil {
 		if err := w.blocks.maker.adopt(bytesOf(f.std.out.begins)); err != nil {
 			return nil, retry.Fatal(fmt.Errorf("%s: standard output has begun with another header: %w", f, err))
@@ -92,6 +92,8 @@ func (f *File[T]) openStdout(e encoder[T], header []byte, stored Compression) (w
 type stdoutWriter[T any] struct {
 	file    *File[T]
 	encoder encoder[T]
+	late    lateHeader[T] // nil: what the output begins with is known
+	ahead   *ahead[T]
 	out     *stdout
 	stored  Compression
 	limit   int // of buf, roughly
@@ -101,6 +103,9 @@ type stdoutWriter[T any] struct {
 
 // Write implements weaver.Writer. Records that can't be encoded are poison, each named; the others are written.
 func (w *stdoutWriter[T]) Write(_ context.Context, b *weaver.Batch[T]) error {
+	if err := w.ahead.encode(b.Records); err != nil {
+		return notNow(w.file, err)
+	}
 	var failed []weaver.RecordError
 	w.buf = w.buf[:0]
 	for i := range b.Records {
@@ -109,7 +114,17 @@ func (w *stdoutWriter[T]) Write(_ context.Context, b *weaver.Batch[T]) error {
 			failed = append(failed, weaver.RecordError{Index: i, Err: retry.Permanent(errDelete)})
 			continue
 		}
-		out, err := w.encoder.append(w.buf, &r.Value)
+		if w.late != nil {
+			bad, err := w.headed(&r.Value)
+			if err != nil {
+				return err
+			}
+			if bad != nil {
+				failed = append(failed, weaver.RecordError{Index: i, Err: poison(bad)})
+				continue
+			}
+		}
+		out, err := w.ahead.append(w.encoder, w.buf, &r.Value)
 		if err != nil {
 			failed = append(failed, weaver.RecordError{Index: i, Err: poison(err)})
 			continue

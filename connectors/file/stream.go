@@ -316,7 +316,9 @@ func (s *stream[T]) fill(ctx context.Context, b *weaver.Batch[T]) (ended bool, e
 				if body[n-1] == '\r' {
 					body = body[:n-1]
 				}
-				s.add(b, body)
+				if err := s.add(b, body); err != nil {
+					return false, err
+				}
 				s.in.drop(n + 1)
 				s.line++
 				continue
@@ -334,7 +336,9 @@ func (s *stream[T]) fill(ctx context.Context, b *weaver.Batch[T]) (ended bool, e
 			s.drop(f)
 		case ok && f.body <= s.maxBytes && f.lead <= s.mostLead():
 			s.in.drop(f.lead)
-			s.add(b, data[f.lead:f.lead+f.body])
+			if err := s.add(b, data[f.lead:f.lead+f.body]); err != nil {
+				return false, err
+			}
 			f.size -= f.lead
 			s.drop(f)
 		case ok || len(data) > s.maxBytes+s.scan.body+len("\r\n"):
@@ -458,7 +462,8 @@ func (s *stream[T]) more(ctx context.Context) error {
 	return err
 }
 
-func (s *stream[T]) add(b *weaver.Batch[T], body []byte) {
+// add makes a record of body, or rejects it. It returns an error if that can't be told now: then the stream is of no more use.
+func (s *stream[T]) add(b *weaver.Batch[T], body []byte) error {
 	s.refused = false
 	rec := b.Add()
 	rec.Seq = s.line
@@ -466,8 +471,12 @@ func (s *stream[T]) add(b *weaver.Batch[T], body []byte) {
 		n := len(b.Records) - 1
 		clear(b.Records[n:]) // what was decoded before the error
 		b.Records = b.Records[:n]
+		if serde.Outage(s.format.codec, err) {
+			return s.recordError(s.in.offset, nil, err)
+		}
 		s.reject(b, body, err)
 	}
+	return nil
 }
 
 func (s *stream[T]) reject(b *weaver.Batch[T], raw []byte, err error) {

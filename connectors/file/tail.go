@@ -170,10 +170,14 @@ func (t *tail) count(c byte) (int64, error) {
 	return sum, nil
 }
 
-// begins finds out whether the file has the header that new rows need. A byte order mark before it, and the line end behind it, may differ. A blockMaker decides for itself, and
+// begins finds out whether the file has the header that new rows need. A byte order mark before it, and the line end behind it, may differ. An adopter decides for itself, and
 // goes on as the file begins.
 func (t *tail) begins(header []byte, m mender) error {
-	if b, ok := m.(blockMaker); ok {
+	b, _ := m.(adopter)
+	if l, ok := m.(interface{ late() bool }); ok && !l.late() {
+		b = nil
+	}
+	if b != nil {
 		if err := b.adopt(t.head); err != nil {
 			return retry.Fatal(fmt.Errorf("%s can't be continued: %w; give this one a path of its own", t.path, err))
 		}

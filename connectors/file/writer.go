@@ -13,7 +13,9 @@ import (
 type writer[T any] struct {
 	file    *File[T]
 	encoder encoder[T]
+	ahead   *ahead[T]
 	header  []byte
+	late    lateHeader[T] // nil: what the file begins with is known
 	at      weaver.Lane
 	limit   int // of buf, roughly
 	stored  Compression
@@ -40,6 +42,9 @@ func (w *writer[T]) Write(ctx context.Context, b *weaver.Batch[T]) error {
 	if err := w.begin(ctx); err != nil {
 		return err
 	}
+	if err := w.ahead.encode(b.Records); err != nil {
+		return notNow(w.file, err)
+	}
 	if cap(w.buf) == 0 && len(b.Records) > 0 {
 		w.buf = make([]byte, 0, w.limit+w.limit/16) // the record that fills it goes beyond
 	}
@@ -61,7 +66,17 @@ func (w *writer[T]) Write(ctx context.Context, b *weaver.Batch[T]) error {
 			failed = append(failed, weaver.RecordError{Index: i, Err: retry.Permanent(errDelete)})
 			continue
 		}
-		out, err := w.encoder.append(w.buf, &r.Value)
+		if w.late != nil {
+			bad, err := w.headed(&r.Value)
+			if err != nil {
+				return err
+			}
+			if bad != nil {
+				failed = append(failed, weaver.RecordError{Index: i, Err: poison(bad)})
+				continue
+			}
+		}
+		out, err := w.ahead.append(w.encoder, w.buf, &r.Value)
 		if err != nil {
 			failed = append(failed, weaver.RecordError{Index: i, Err: poison(err)})
 			continue

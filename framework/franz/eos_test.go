@@ -39,11 +39,6 @@ func loadWorld(dir string) (w world, err error) {
 	return w, err
 }
 
-// over is a pipeline that has ended: one after it reads what is there.
-type over struct{ _ int }
-
-func (*over) Run(context.Context) error { return nil }
-
 func runCrash[In any](fw *Framework, w world, source weaver.Source[In], process weaver.Processor[In, []byte]) error {
 	sink := fw.Transactional(w.Out)
 	sink.Checkpoints, sink.Interval, sink.CheckpointPartitions = w.Checkpoints, 20*time.Millisecond, 2
@@ -52,9 +47,8 @@ func runCrash[In any](fw *Framework, w world, source weaver.Source[In], process 
 	p.BatchSize = 64
 	p.RateLimit.Records = 5_000
 	p.Require = weaver.ExactlyOnce
-	end := &over{}
-	p.After = end
-	return weaver.Run(context.Background(), p, end)
+	p.Bounded = true
+	return p.Run(context.Background())
 }
 
 // TestCrashExactlyOnce kills a pipeline with SIGKILL, and requires that in the end each record is committed once, in the

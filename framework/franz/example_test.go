@@ -77,13 +77,6 @@ func ExampleFramework_Transactional() {
 
 // toItsEnd runs a pipeline up to the end of its source as of now.
 func toItsEnd(ctx context.Context, p *weaver.Pipeline[[]byte, []byte]) error {
-	now := &done{}
-	p.After = now
-	return weaver.Run(ctx, p, now)
+	p.Bounded = true
+	return p.Run(ctx)
 }
-
-// done is a pipeline that has ended.
-type done struct{ _ int }
-
-// Run does nothing.
-func (*done) Run(context.Context) error { return nil }

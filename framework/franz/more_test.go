@@ -164,9 +164,8 @@ func TestPoisonAmongGood(t *testing.T) {
 				require.Contains(t, b.Records[0].Value.Error, "900")
 				return nil
 			})
-			end := &over{}
-			p.After = end
-			require.NoError(t, weaver.Run(t.Context(), p, end))
+			p.Bounded = true
+			require.NoError(t, p.Run(t.Context()))
 			require.Equal(t, int64(1), letters.Load())
 			got, err := committed(t.Context(), fw, out)
 			require.NoError(t, err)

@@ -16,18 +16,11 @@ import (
 	weaver "github.com/bohica-labs/dataweaver"
 )
 
-// ended is a Runner that has ended already: a pipeline with it as After reads what is there.
-type ended struct{ _ int }
-
-// Run implements weaver.Runner.
-func (*ended) Run(context.Context) error { return nil }
-
 // runToEnd runs a pipeline until it has read what is there.
 func runToEnd[In, Out any](ctx context.Context, p *weaver.Pipeline[In, Out]) error {
-	now := &ended{}
-	p.After = now
+	p.Bounded = true
 	p.Log = quiet
-	return weaver.Run(ctx, p, now)
+	return p.Run(ctx)
 }
 
 // collected is a sink that keeps what it is given.

@@ -13,20 +13,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	weaver "github.com/bohica-labs/dataweaver"
-	"github.com/bohica-labs/dataweaver/framework/franz"
-	"github.com/bohica-labs/dataweaver/framework/kafka"
 )
 
-// TestClientsReadEachOther has each client read what the other one has written, byte for byte and on the same partitions. What
-// framework/kafka writes and reads is held against kcat and Java's clients in its own tests.
+// TestClientsReadEachOther has each client read what the other one has written, byte for byte and on the same partitions.
 func TestClientsReadEachOther(t *testing.T) {
 	t.Parallel()
 	addr := broker(t)
-	byKafka, byFranz := kafka.New(addr), franz.New(addr)
-	t.Cleanup(func() {
-		require.NoError(t, byKafka.Close())
-		require.NoError(t, byFranz.Close())
-	})
 	when := time.UnixMilli(1_700_000_000_123).UTC()
 	want := []weaver.Record[[]byte]{
 		{Key: nil, Value: []byte("no key"), Time: when},
@@ -42,26 +34,16 @@ func TestClientsReadEachOther(t *testing.T) {
 		want = append(want, weaver.Record[[]byte]{Key: []byte(strconv.Itoa(i)), Value: fmt.Appendf(nil, "value %d", i), Time: when.Add(-time.Duration(i) * time.Minute)})
 	}
 	homes := make(map[string]string) // partitions of keys
-	for i := range 5 {
-		for _, fw := range []weaver.Framework{byKafka, byFranz} {
-			topic := fmt.Sprintf("clients-%d-%x", i, time.Now().UnixNano())
-			require.NoError(t, fw.CreateStream(t.Context(), weaver.Stream{Name: topic, Partitions: 5}))
-			var sink weaver.Sink[[]byte]
-			switch fw {
-			case weaver.Framework(byKafka):
-				p := byKafka.Producer(topic)
-				p.Compression = kafka.Compression(i)
-				sink = p
-			default:
-				p := byFranz.Producer(topic)
-				p.Compression = franz.Compression(i)
-				sink = p
-			}
-			write(t, sink, want)
-			for _, reader := range []weaver.Framework{byKafka, byFranz} {
+	for i := range compressions {
+		for _, writer := range clients {
+			writer := writer.connect(t, addr)
+			topic := writer.topic(t, 5)
+			writer.write(t, topic, compressions[i], want)
+			for _, reader := range clients {
+				reader := reader.connect(t, addr)
 				got := make(map[string]weaver.Record[[]byte])
 				var mu sync.Mutex
-				p := weaver.Copy(withSplit{reader.Consume(topic, "")}, weaver.SinkFunc[[]byte](func(_ context.Context, b *weaver.Batch[[]byte]) error {
+				p := weaver.Copy(withSplit{reader.source(topic, reading{})}, weaver.SinkFunc[[]byte](func(_ context.Context, b *weaver.Batch[[]byte]) error {
 					mu.Lock()
 					defer mu.Unlock()
 					for i := range b.Records {
@@ -75,32 +57,19 @@ func TestClientsReadEachOther(t *testing.T) {
 					return nil
 				}))
 				p.Log = quiet
-				now := &ended{}
-				p.After = now
-				require.NoError(t, weaver.Run(t.Context(), p, now))
+				p.Bounded = true
+				require.NoError(t, p.Run(t.Context()))
 				require.Len(t, got, len(want))
 				for _, w := range want {
 					id := string(w.Key)
 					if w.Key == nil {
 						id = "no key"
 					}
-					require.Equal(t, w, got[id], "compression %d, written by %T, read by %T", i, fw, reader)
+					require.Equal(t, w, got[id], "compression %s, written by %s, read by %s", compressions[i], writer.name, reader.name)
 				}
 			}
 		}
 	}
-}
-
-func write(t *testing.T, sink weaver.Sink[[]byte], records []weaver.Record[[]byte]) {
-	t.Helper()
-	w, err := sink.OpenWriter(t.Context(), weaver.Lane{Pipeline: "test", Log: quiet})
-	require.NoError(t, err)
-	b := weaver.NewBatch[[]byte](0, 0)
-	for i := range records {
-		*b.Add() = records[i]
-	}
-	require.NoError(t, w.Write(t.Context(), b))
-	require.NoError(t, w.Close())
 }
 
 // withSplit adds a header with the number of the partition to what a source reads.
@@ -138,11 +107,10 @@ func (r splitReader) Read(ctx context.Context, b *weaver.Batch[[]byte]) (weaver.
 func identity(r *weaver.Record[[]byte]) (id, split string, out weaver.Record[[]byte]) {
 	last := len(r.Headers) - 1
 	split = string(r.Headers[last].Value)
-	out = *r
-	out.Seq = 0
-	out.Key, out.Value, out.Headers = slices.Clone(r.Key), slices.Clone(r.Value), nil
-	for _, h := range r.Headers[:last] {
-		out.Headers = append(out.Headers, weaver.Header{Key: h.Key, Value: slices.Clone(h.Value)})
+	out = cloned(r)
+	out.Seq, out.Headers = 0, out.Headers[:last:last]
+	if last == 0 {
+		out.Headers = nil
 	}
 	if id = string(r.Key); r.Key == nil {
 		id = "no key"

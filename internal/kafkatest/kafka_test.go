@@ -3,7 +3,6 @@ package kafkatest
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strconv"
 	"sync"
@@ -20,8 +19,6 @@ import (
 	"github.com/bohica-labs/dataweaver/retry"
 	"github.com/bohica-labs/dataweaver/weavertest"
 )
-
-var quiet = slog.New(slog.DiscardHandler)
 
 // cluster starts brokers in this process.
 func cluster(t testing.TB, brokers int) *kfake.Cluster {
@@ -134,17 +131,11 @@ func (r *relay) out(t *testing.T) map[string][]int {
 		return nil
 	}))
 	p.Log = quiet
-	now := &ended{}
-	p.After = now
-	require.NoError(t, weaver.Run(t.Context(), p, now))
+	p.Bounded = true
+	require.NoError(t, p.Run(t.Context()))
 	require.NoError(t, fw.Close())
 	return got
 }
-
-type ended struct{ _ int }
-
-// Run implements weaver.Runner.
-func (*ended) Run(context.Context) error { return nil }
 
 // missing tells how many records have not come out yet, beside the rejected ones.
 func (r *relay) missing(t *testing.T) int {

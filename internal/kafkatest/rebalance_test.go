@@ -25,19 +25,6 @@ import (
 	"github.com/bohica-labs/dataweaver/weavertest/crash"
 )
 
-// broker returns the address of a real broker.
-func broker(t testing.TB) string {
-	t.Helper()
-	addr := os.Getenv("WEAVER_TEST_KAFKA")
-	if addr == "" {
-		if os.Getenv("CI") != "" {
-			t.Fatal("WEAVER_TEST_KAFKA is not set: run make test")
-		}
-		t.Skip("needs a broker: run internal/services/with kafka -- make test, or set WEAVER_TEST_KAFKA")
-	}
-	return addr
-}
-
 // member is what each process of a group runs.
 type member struct {
 	name string
@@ -159,11 +146,7 @@ func disturb(t *testing.T, m member) {
 				return
 			}
 		}
-	}), weaver.MapRecord(func(_ context.Context, in *weaver.Record[crash.Record], out *weaver.Record[[]byte]) error {
-		data, err := json.Marshal(in.Value)
-		out.Key, out.Value = []byte(in.Value.Key), data
-		return err
-	}), fw.Produce(in))
+	}), encoded(), fw.Produce(in))
 	feed.BatchSize, feed.Log = 100, quiet
 	feed.RateLimit.Records = float64(l.Records) / float64(disturbances) / 2.2
 	feeding := make(chan error, 1)
@@ -216,27 +199,24 @@ func disturb(t *testing.T, m member) {
 	require.Less(t, tally.Doubled, l.Records, "WEAVER_TEST_SEED=%d: more records again than there are", seed)
 }
 
+// encoded makes records of a ledger ready to be written.
+func encoded() weaver.Processor[crash.Record, []byte] {
+	return weaver.MapRecord(func(_ context.Context, in *weaver.Record[crash.Record], out *weaver.Record[[]byte]) error {
+		data, err := json.Marshal(in.Value)
+		out.Key, out.Value = []byte(in.Value.Key), data
+		return err
+	})
+}
+
 // readAll reads what is in a topic, and committed.
 func readAll(t *testing.T, fw *kafka.Framework, topic string) []crash.Record {
 	t.Helper()
-	var mu sync.Mutex
 	var all []crash.Record
-	p := weaver.Copy(fw.Consume(topic, ""), weaver.SinkFunc[[]byte](func(_ context.Context, b *weaver.Batch[[]byte]) error {
-		mu.Lock()
-		defer mu.Unlock()
-		for i := range b.Records {
-			var r crash.Record
-			if err := json.Unmarshal(b.Records[i].Value, &r); err != nil {
-				return err
-			}
-			all = append(all, r)
-		}
-		return nil
-	}))
-	p.Log = quiet
-	now := &ended{}
-	p.After = now
-	require.NoError(t, weaver.Run(t.Context(), p, now))
+	for _, r := range recordsOf(t, fw.Consume(topic, "")) {
+		var one crash.Record
+		require.NoError(t, json.Unmarshal(r.Value, &one))
+		all = append(all, one)
+	}
 	return all
 }
 

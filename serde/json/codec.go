@@ -8,6 +8,7 @@ import (
 	"io"
 	"unicode/utf8"
 
+	"github.com/bohica-labs/dataweaver/row"
 	"github.com/bohica-labs/dataweaver/serde"
 )
 
@@ -33,6 +34,9 @@ func (c Codec[T]) Append(dst []byte, v T) ([]byte, error) {
 			return dst, err
 		}
 		return append(dst, data...), nil
+	}
+	if r, ok := any(&v).(*row.Row); ok {
+		return r.AppendJSON(dst)
 	}
 	k := knownOf[T]()
 	e, ok := k.encoders.Get().(*encoder[T])
@@ -92,6 +96,9 @@ func (c Codec[T]) Decode(data []byte, v *T) error {
 	if c.Unmarshal != nil {
 		return c.Unmarshal(data, v)
 	}
+	if r, ok := any(v).(*row.Row); ok {
+		return decodeRow(knownOf[T](), data, r)
+	}
 	ascii, escapes := look(data)
 	if !ascii && !utf8.Valid(data) {
 		return errUTF8
@@ -105,6 +112,17 @@ func (c Codec[T]) Decode(data []byte, v *T) error {
 		return err
 	}
 	return k.shape.check(data, escapes)
+}
+
+// decodeRow decodes by one of the decoders that are kept for rows, which remember the columns of others before.
+func decodeRow(k *known, data []byte, r *row.Row) error {
+	d, ok := k.rows.Get().(*row.JSONDecoder)
+	if !ok {
+		d = &row.JSONDecoder{}
+	}
+	err := d.Decode(data, r)
+	k.rows.Put(d)
+	return err
 }
 
 // decodeUntyped is Unmarshal with UseNumber, which encoding/json has only on a Decoder.

@@ -22,6 +22,11 @@
 //
 // For a struct, checking takes about a tenth of the time that decoding takes, a quarter where most of a document has no place in it, and no allocations.
 //
+// # Rows
+//
+// A row.Row is read and written as row.JSONDecoder and its AppendJSON say, several times as fast as a map: each member of the object is a column. Rows of the
+// same names in the same order mostly share their Columns, also those that different goroutines read.
+//
 // # A faster library
 //
 // It is plugged in by its two functions:

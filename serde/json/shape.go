@@ -52,6 +52,7 @@ type known struct {
 	shape    *shape
 	untyped  bool      // decoding can make a value for an interface
 	encoders sync.Pool // of *encoder[T] for the type T
+	rows     sync.Pool // of *row.JSONDecoder, where T is row.Row
 }
 
 // types remembers what was found for a type, as encoding/json remembers its fields. A Codec can't: it is a value, and the zero one is ready for use.

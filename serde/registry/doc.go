@@ -20,7 +20,8 @@
 // # What is which error
 //
 //   - The registry is out: it doesn't answer within Timeout, the connection breaks, it answers 5xx or 429. The codecs are serde.Remote, so the lane waits as the
-//     pipeline's Retry says, and nothing is dead-lettered. That holds in serde.Decode, Encode, Source and Sink. Schemas that were met before need no registry.
+//     pipeline's Retry says, and nothing is dead-lettered. That holds in serde.Decode, Encode, Source and Sink, and in File.Codec of
+//     package connectors/file. Schemas that were met before need no registry.
 //   - Poison, of one record: no header, or half of one, an id that the registry doesn't have, a schema in another language, one that can't be used or isn't
 //     compatible with the reader's, and of course a payload that is damaged. An id that is newer than what a replica of the registry has is poison too.
 //   - Fatal: wrong credentials, an address at which there is no registry, and when writing a schema that isn't registered (unless AutoRegister is set), or that the

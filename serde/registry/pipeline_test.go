@@ -2,8 +2,11 @@ package registry_test
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
+	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -12,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/sr"
 
 	weaver "github.com/bohica-labs/dataweaver"
+	"github.com/bohica-labs/dataweaver/connectors/file"
 	"github.com/bohica-labs/dataweaver/retry"
 	"github.com/bohica-labs/dataweaver/serde"
 	"github.com/bohica-labs/dataweaver/serde/registry"
@@ -113,6 +117,37 @@ func TestOutagePauses(t *testing.T) {
 			p.Retry, p.DeadLetter, p.Log = policy, letters.sink(self), slog.New(slog.DiscardHandler)
 			err := p.Run(t.Context())
 			return len(out.values), len(letters.values), err
+		},
+		"File that is read": func(t *testing.T, c *registry.Codec[order]) (int, int, error) {
+			path := filepath.Join(t.TempDir(), "orders")
+			var text []byte
+			for _, d := range data {
+				text = append(append(text, byte(len(d))), d...)
+			}
+			require.NoError(t, os.WriteFile(path, text, 0o600))
+			from := file.Prefixed[order](path, file.Uvarint)
+			from.Codec = c
+			var out kept[order]
+			var letters kept[weaver.Rejected[order]]
+			p := weaver.Copy(weaver.Source[order](from), out.sink(self))
+			p.Retry, p.DeadLetter, p.Log = policy, letters.sink(self), slog.New(slog.DiscardHandler)
+			err := p.Run(t.Context())
+			return len(out.values) + 2, len(letters.values) - 2, err
+		},
+		"File that is written": func(t *testing.T, c *registry.Codec[order]) (int, int, error) {
+			path := filepath.Join(t.TempDir(), "orders")
+			to := file.Prefixed[order](path, file.Uvarint)
+			to.Codec = c
+			var letters kept[weaver.Rejected[order]]
+			p := weaver.Copy(from(values), weaver.Sink[order](to))
+			p.Name, p.Retry, p.DeadLetter, p.Log = "p", policy, letters.sink(self), slog.New(slog.DiscardHandler)
+			err := p.Run(t.Context())
+			text, readErr := os.ReadFile(path)
+			n := 0
+			for ; len(text) > 0; n++ {
+				text = text[1+text[0]:]
+			}
+			return n, len(letters.values), errors.Join(err, readErr)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,10 +1,10 @@
-package kafka
+package kafkatest
 
 import (
 	"bufio"
 	"bytes"
 	"cmp"
-	"errors"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -16,20 +16,15 @@ import (
 	"testing"
 	"time"
 
-	kafkago "github.com/segmentio/kafka-go"
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kversion"
 
 	weaver "github.com/bohica-labs/dataweaver"
+	"github.com/bohica-labs/dataweaver/framework/kafka"
 )
-
-// missing skips a test for which something isn't there, and fails it where all has to be there.
-func missing(t testing.TB, what string) {
-	t.Helper()
-	if os.Getenv("CI") != "" {
-		t.Fatal(what)
-	}
-	t.Skip(what)
-}
 
 // java is a process that runs Kafka's own clients, testdata/Interop.java. It takes one command at a time.
 type java struct {
@@ -43,12 +38,12 @@ func startJava(t testing.TB) *java {
 	addr := broker(t)
 	cache := os.Getenv("WEAVER_SERVICES_CACHE")
 	if cache == "" {
-		cache = filepath.Join("..", "..", "internal", "services", ".cache")
+		cache = filepath.Join("..", "services", ".cache")
 	}
 	found, err := filepath.Glob(filepath.Join(cache, "kafka-*", "complete"))
 	require.NoError(t, err)
 	if len(found) == 0 {
-		missing(t, "needs Kafka's Java clients: run internal/services/with kafka -- go test ./framework/kafka, which fetches them")
+		missing(t, "needs Kafka's Java clients: run internal/services/with kafka -- bash -c 'cd internal/kafkatest && go test ./...', which fetches them")
 	}
 	if _, err := exec.LookPath("java"); err != nil {
 		missing(t, "needs Java 17: install openjdk-17-jre-headless")
@@ -109,7 +104,7 @@ func kcat(t testing.TB, input string, args ...string) string {
 	if path == "" {
 		var err error
 		if path, err = exec.LookPath("kcat"); err != nil {
-			missing(t, "needs kcat: run internal/services/with kafka kcat -- go test ./framework/kafka, or install it (Debian and Ubuntu: apt-get install kcat)")
+			missing(t, "needs kcat: run internal/services/with kafka kcat -- bash -c 'cd internal/kafkatest && go test ./...', or install it (Debian and Ubuntu: apt-get install kcat)")
 		}
 	}
 	cmd := exec.CommandContext(t.Context(), path, append([]string{"-b", addr}, args...)...)
@@ -153,57 +148,44 @@ func assorted(seed uint64) []weaver.Record[[]byte] {
 	return out
 }
 
-// packedBy returns how the batches of a partition are packed, as they lie at the broker.
-func packedBy(t testing.TB, fw *Framework, topic string) map[Compression]int {
+// packedBy returns how the batches of a topic's only partition are packed, as they lie at the broker.
+func packedBy(t testing.TB, topic string) map[kafka.Compression]int {
 	t.Helper()
-	r := newReader(fw.Consumer(topic, ""), newAssignment(nil, topic, 0, none), quiet)
-	r.next.Store(0)
-	require.NoError(t, r.open(t.Context()))
-	defer r.Close()
-	out := make(map[Compression]int)
+	versions := kversion.Stable()
+	versions.SetMaxKeyVersion(int16(kmsg.Fetch), 12) // the last one that has names
+	cl, err := kgo.NewClient(kgo.SeedBrokers(broker(t)), kgo.MaxVersions(versions))
+	require.NoError(t, err)
+	defer cl.Close()
+	out := make(map[kafka.Compression]int)
 	for next, end := int64(0), int64(1); next < end; {
-		require.NoError(t, r.fetch.ask(t.Context(), next))
-		res, err := r.fetch.answer(t.Context())
+		req := kmsg.NewPtrFetchRequest()
+		req.MaxWaitMillis, req.MaxBytes = 100, 1<<26
+		of, part := kmsg.NewFetchRequestTopic(), kmsg.NewFetchRequestTopicPartition()
+		part.FetchOffset, part.PartitionMaxBytes = next, 1<<25
+		of.Topic, of.Partitions = topic, append(of.Partitions, part)
+		req.Topics = append(req.Topics, of)
+		res, err := req.RequestWith(t.Context(), cl)
 		require.NoError(t, err)
-		require.NoError(t, res.err)
-		end = res.high
-		for set := res.set; ; {
-			batch, rest, ok, err := cutBatch(set)
-			require.NoError(t, err)
-			if !ok {
+		got := res.Topics[0].Partitions[0]
+		require.NoError(t, kerr.ErrorForCode(got.ErrorCode))
+		end = got.HighWatermark
+		const head = 12 // an offset and a length
+		for set := got.RecordBatches; len(set) > head; {
+			size := head + int(binary.BigEndian.Uint32(set[8:]))
+			if size > len(set) {
 				break
 			}
-			h, err := parseHeader(batch)
-			require.NoError(t, err)
-			out[Compression(h.attributes&attrCompression)] += int(h.records)
-			next, set = h.next(), rest
+			var batch kmsg.RecordBatch
+			require.NoError(t, batch.ReadFrom(set[:size]))
+			out[kafka.Compression(batch.Attributes&7)] += int(batch.NumRecords)
+			next, set = batch.FirstOffset+int64(batch.LastOffsetDelta)+1, set[size:]
 		}
 	}
 	return out
 }
 
-// readFrom reads what partition 0 holds from an offset on.
-func readFrom(t testing.TB, c *Consumer, offset int64) (got []weaver.Record[[]byte]) {
-	t.Helper()
-	at := weaver.Lane{Split: weaver.Split{ID: splitID(c.Topics[0], 0)}, Position: encodePosition(nil, offset, -1), Log: quiet}
-	r, err := c.OpenReader(t.Context(), at)
-	require.NoError(t, err)
-	defer r.Close()
-	require.NoError(t, r.(weaver.Finisher).Finish(t.Context()))
-	for {
-		b := weaver.NewBatch[[]byte](0, 0)
-		_, err := r.Read(t.Context(), b)
-		require.Empty(t, b.Rejects())
-		got = append(got, b.Records...)
-		if errors.Is(err, io.EOF) {
-			return got
-		}
-		require.NoError(t, err)
-	}
-}
-
 // fromAnywhere compares what is read from one offset after the other with what is read from the first.
-func fromAnywhere(t testing.TB, c *Consumer, step int64) {
+func fromAnywhere(t testing.TB, c weaver.Source[[]byte], step int64) {
 	t.Helper()
 	all := readFrom(t, c, 0)
 	require.NotEmpty(t, all)
@@ -238,19 +220,23 @@ func lengthOf(p []byte) string {
 }
 
 // compactedTopic makes a topic of one partition whose segments are of records within 10 s, and are compacted at once.
-func compactedTopic(t testing.TB, fw *Framework) string {
+func compactedTopic(t testing.TB, c connected) string {
 	t.Helper()
-	name := unique(t)
-	res, err := client(t, broker(t)).CreateTopics(t.Context(), &kafkago.CreateTopicsRequest{Topics: []kafkago.TopicConfig{{
-		Topic: name, NumPartitions: 1, ReplicationFactor: 1,
-		ConfigEntries: []kafkago.ConfigEntry{
-			{ConfigName: "cleanup.policy", ConfigValue: "compact"},
-			{ConfigName: "segment.ms", ConfigValue: "10000"},
-			{ConfigName: "min.cleanable.dirty.ratio", ConfigValue: "0.001"},
-		},
-	}}})
+	cl, err := kgo.NewClient(kgo.SeedBrokers(broker(t)))
 	require.NoError(t, err)
-	require.NoError(t, res.Errors[name])
-	require.NoError(t, fw.CreateStream(t.Context(), weaver.Stream{Name: name, Partitions: 1})) // waits for it
-	return name
+	defer cl.Close()
+	req := kmsg.NewPtrCreateTopicsRequest()
+	topic := kmsg.NewCreateTopicsRequestTopic()
+	topic.Topic, topic.NumPartitions, topic.ReplicationFactor = unique(t), 1, 1
+	for name, value := range map[string]string{"cleanup.policy": "compact", "segment.ms": "10000", "min.cleanable.dirty.ratio": "0.001"} {
+		config := kmsg.NewCreateTopicsRequestTopicConfig()
+		config.Name, config.Value = name, &value
+		topic.Configs = append(topic.Configs, config)
+	}
+	req.Topics = append(req.Topics, topic)
+	res, err := req.RequestWith(t.Context(), cl)
+	require.NoError(t, err)
+	require.NoError(t, kerr.ErrorForCode(res.Topics[0].ErrorCode))
+	require.NoError(t, c.fw.CreateStream(t.Context(), weaver.Stream{Name: topic.Topic, Partitions: 1})) // waits for it
+	return topic.Topic
 }

@@ -1,4 +1,4 @@
-package kafka
+package kafkatest
 
 import (
 	"bytes"
@@ -10,38 +10,48 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	weaver "github.com/bohica-labs/dataweaver"
+	"github.com/bohica-labs/dataweaver/framework/kafka"
 )
 
 // writeAssorted writes records of all kinds to a topic with one partition, packed in every way, and returns them.
-func writeAssorted(t *testing.T, fw *Framework) (topic string, written []weaver.Record[[]byte]) {
+func writeAssorted(t *testing.T, c connected) (topic string, written []weaver.Record[[]byte]) {
 	t.Helper()
-	topic = newTopic(t, fw, 1)
-	packed := make(map[Compression]int)
-	for _, c := range compressions {
-		p := fw.Producer(topic)
-		p.Compression = c
-		w, err := p.OpenWriter(t.Context(), weaver.Lane{Log: quiet})
-		require.NoError(t, err)
-		b := weaver.NewBatch[[]byte](0, 0)
-		records := assorted(uint64(c))
-		b.Records = append(b.Records, records...)
-		require.NoError(t, w.Write(t.Context(), b))
-		require.NoError(t, w.Close())
+	topic = c.topic(t, 1)
+	packed := make(map[kafka.Compression]int)
+	for _, by := range compressions {
+		records := assorted(uint64(by))
+		c.write(t, topic, by, records)
 		written = append(written, records...)
-		packed[c] = len(records)
+		packed[by] = len(records)
 	}
-	require.Equal(t, packed, packedBy(t, fw, topic), "the broker has kept what was sent")
+	require.Equal(t, packed, packedBy(t, topic), "the broker has kept what was sent")
 	return topic, written
+}
+
+// byEach runs a test for each client.
+func byEach(t *testing.T, test func(t *testing.T, c connected)) {
+	t.Helper()
+	addr := broker(t)
+	for _, c := range clients {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			test(t, c.connect(t, addr))
+		})
+	}
 }
 
 func TestKcatReads(t *testing.T) {
 	t.Parallel()
-	fw := connect(t, broker(t))
-	topic, written := writeAssorted(t, fw)
+	byEach(t, kcatReads)
+}
+
+func kcatReads(t *testing.T, c connected) {
+	topic, written := writeAssorted(t, c)
 	var want strings.Builder
 	for i, r := range written {
 		var headers []string
@@ -69,10 +79,10 @@ func same(t *testing.T, want, got string) {
 }
 
 // foreign is what another client is given to write: a line a record.
-func foreign(c Compression) (input string, want []weaver.Record[[]byte]) {
+func foreign(c kafka.Compression) (input string, want []weaver.Record[[]byte]) {
 	var text strings.Builder
 	for i := range 200 {
-		key, value := fmt.Sprintf("%s-key-%d", c, i), fmt.Sprintf("value %d %s", i, strings.Repeat("weaver ", i))
+		key, value := fmt.Sprintf("%s-key-%d", c, i), fmt.Sprintf("value %d %s", i, strings.Repeat("weaver ", 20+i))
 		fmt.Fprintf(&text, "%s|%s\n", key, value)
 		want = append(want, weaver.Record[[]byte]{Key: []byte(key), Value: []byte(value)})
 	}
@@ -80,11 +90,14 @@ func foreign(c Compression) (input string, want []weaver.Record[[]byte]) {
 }
 
 // wrote compares records that others wrote with what they were given.
-func wrote(t *testing.T, want, got []weaver.Record[[]byte]) {
+func wrote(t *testing.T, topic string, want, got []weaver.Record[[]byte]) {
 	t.Helper()
 	require.Len(t, got, len(want))
+	times := lines(kcat(t, "", "-C", "-t", topic, "-o", "beginning", "-e", "-q", "-f", `%T\n`))
+	require.Len(t, times, len(want))
 	for i, w := range want {
 		g := got[i]
+		require.Equal(t, times[i], strconv.FormatInt(g.Time.UnixMilli(), 10), "time of record %d", i)
 		require.EqualValues(t, i, g.Seq)
 		require.Equal(t, w.Key, g.Key, "key of record %d", i)
 		require.Equal(t, w.Value, g.Value, "value of record %d", i)
@@ -92,50 +105,56 @@ func wrote(t *testing.T, want, got []weaver.Record[[]byte]) {
 		require.Equal(t, w.Key == nil, g.Key == nil, "nil and empty are two things")
 		require.Equal(t, w.Value == nil, g.Value == nil, "nil and empty are two things")
 		require.Equal(t, w.Value == nil, g.Op == weaver.Delete)
-		require.False(t, g.Time.IsZero())
+		require.Less(t, time.Since(g.Time).Abs(), time.Hour)
 	}
 }
 
 func TestKcatWrites(t *testing.T) {
 	t.Parallel()
-	fw := connect(t, broker(t))
-	topic := newTopic(t, fw, 1)
-	packed := make(map[Compression]int)
+	byEach(t, kcatWrites)
+}
+
+func kcatWrites(t *testing.T, c connected) {
+	topic := c.topic(t, 1)
+	packed := make(map[kafka.Compression]int)
 	var want []weaver.Record[[]byte]
-	for _, c := range compressions {
-		input, records := foreign(c)
-		header := weaver.Headers{{Key: "packed", Value: []byte(c.String())}, {Key: "empty", Value: []byte{}}}
+	for _, by := range compressions {
+		input, records := foreign(by)
+		header := weaver.Headers{{Key: "packed", Value: []byte(by.String())}, {Key: "empty", Value: []byte{}}}
 		for i := range records {
 			records[i].Headers = header
 		}
-		// What is too long packed to be worth it librdkafka sends as it is: the batches here are not.
-		kcat(t, input, "-P", "-t", topic, "-p", "0", "-z", c.String(), "-K", "|", "-H", "packed="+c.String(), "-H", "empty=")
+		// What is too long packed to be worth it librdkafka sends as it is: the batches here are not, whatever is in them.
+		kcat(t, input, "-P", "-t", topic, "-p", "0", "-z", by.String(), "-X", "linger.ms=500", "-K", "|", "-H", "packed="+by.String(), "-H", "empty=")
 		want = append(want, records...)
-		packed[c] = len(records)
+		packed[by] = len(records)
 	}
 	kcat(t, "|a\nb|\n|\n", "-P", "-t", topic, "-p", "0", "-K", "|", "-Z")
 	kcat(t, "|a\nb|\n", "-P", "-t", topic, "-p", "0", "-K", "|")
-	packed[Uncompressed] += 5
+	packed[kafka.Uncompressed] += 5
 	want = append(want,
 		weaver.Record[[]byte]{Value: []byte("a")}, weaver.Record[[]byte]{Key: []byte("b")}, weaver.Record[[]byte]{},
 		weaver.Record[[]byte]{Key: []byte{}, Value: []byte("a")}, weaver.Record[[]byte]{Key: []byte("b"), Value: []byte{}})
-	require.Equal(t, packed, packedBy(t, fw, topic))
-	wrote(t, want, readAll(t, fw.Consumer(topic, unique(t))))
-	fromAnywhere(t, fw.Consumer(topic, ""), 31)
+	require.Equal(t, packed, packedBy(t, topic))
+	wrote(t, topic, want, recordsOf(t, c.source(topic, reading{})))
+	fromAnywhere(t, c.source(topic, reading{}), 31)
 }
 
 func TestJava(t *testing.T) {
 	t.Parallel()
 	j := startJava(t)
-	fw := connect(t, j.broker)
-	t.Run("reads", func(t *testing.T) { javaReads(t, j, fw) })
-	t.Run("writes", func(t *testing.T) { javaWrites(t, j, fw) })
-	t.Run("partitions", func(t *testing.T) { javaPartitions(t, j, fw) })
-	t.Run("transactions", func(t *testing.T) { javaTransactions(t, j, fw) })
+	for _, c := range clients { // it takes one command at a time
+		c := c.connect(t, j.broker)
+		for name, test := range map[string]func(*testing.T, *java, connected){
+			"reads": javaReads, "writes": javaWrites, "partitions": javaPartitions, "transactions": javaTransactions,
+		} {
+			t.Run(c.name+" "+name, func(t *testing.T) { test(t, j, c) })
+		}
+	}
 }
 
-func javaReads(t *testing.T, j *java, fw *Framework) {
-	topic, written := writeAssorted(t, fw)
+func javaReads(t *testing.T, j *java, c connected) {
+	topic, written := writeAssorted(t, c)
 	const apart, end, null = "<|>", "<end>", "<null>"
 	var want strings.Builder
 	for i, r := range written {
@@ -159,31 +178,31 @@ func javaReads(t *testing.T, j *java, fw *Framework) {
 	same(t, want.String(), j.consume(t, append(args, "--formatter-property", "null.literal="+null)...))
 }
 
-func javaWrites(t *testing.T, j *java, fw *Framework) {
-	topic := newTopic(t, fw, 1)
-	packed := make(map[Compression]int)
+func javaWrites(t *testing.T, j *java, c connected) {
+	topic := c.topic(t, 1)
+	packed := make(map[kafka.Compression]int)
 	var want []weaver.Record[[]byte]
-	for _, c := range compressions {
-		input, records := foreign(c)
+	for _, by := range compressions {
+		input, records := foreign(by)
 		var text strings.Builder
 		for i, line := range lines(input) {
-			records[i].Headers = weaver.Headers{{Key: "packed", Value: []byte(c.String())}, {Key: "empty", Value: []byte{}}, {Key: "null"}}
-			fmt.Fprintf(&text, "packed:%s,empty:,null:<null>|%s\n", c, line)
+			records[i].Headers = weaver.Headers{{Key: "packed", Value: []byte(by.String())}, {Key: "empty", Value: []byte{}}, {Key: "null"}}
+			fmt.Fprintf(&text, "packed:%s,empty:,null:<null>|%s\n", by, line)
 		}
 		// No headers, no key, no value; an empty key and value.
 		text.WriteString("<null>|<null>|<null>\n<null>||\n")
 		records = append(records, weaver.Record[[]byte]{}, weaver.Record[[]byte]{Key: []byte{}, Value: []byte{}})
-		j.produce(t, text.String(), "--topic", topic, "--compression-codec", c.String(),
+		j.produce(t, text.String(), "--topic", topic, "--compression-codec", by.String(),
 			"--reader-property", "parse.key=true", "--reader-property", "parse.headers=true", "--reader-property", "null.marker=<null>",
 			"--reader-property", "key.separator=|", "--reader-property", "headers.delimiter=|")
 		want = append(want, records...)
-		packed[c] = len(records)
+		packed[by] = len(records)
 	}
-	require.Equal(t, packed, packedBy(t, fw, topic))
-	wrote(t, want, readAll(t, fw.Consumer(topic, unique(t))))
+	require.Equal(t, packed, packedBy(t, topic))
+	wrote(t, topic, want, recordsOf(t, c.source(topic, reading{})))
 }
 
-func javaPartitions(t *testing.T, j *java, fw *Framework) {
+func javaPartitions(t *testing.T, j *java, c connected) {
 	const n, partitions = 1000, 7
 	r := rand.New(rand.NewPCG(1, 2))
 	var keys []string
@@ -198,13 +217,13 @@ func javaPartitions(t *testing.T, j *java, fw *Framework) {
 	}
 	keys = append(keys, "")
 	text.WriteString("|x\n")
-	theirs, ours := newTopic(t, fw, partitions), newTopic(t, fw, partitions)
+	theirs, ours := c.topic(t, partitions), c.topic(t, partitions)
 	j.produce(t, text.String(), "--topic", theirs, "--reader-property", "parse.key=true", "--reader-property", "key.separator=|")
 	var records []weaver.Record[[]byte]
 	for _, k := range keys {
 		records = append(records, weaver.Record[[]byte]{Key: []byte(k), Value: []byte("x")})
 	}
-	put(t, fw, ours, records...)
+	c.write(t, ours, kafka.Uncompressed, records)
 	of := func(topic string) map[string]string {
 		out := make(map[string]string)
 		for _, line := range lines(kcat(t, "", "-C", "-t", topic, "-o", "beginning", "-e", "-q", "-f", `%p|%k\n`)) {
@@ -218,8 +237,8 @@ func javaPartitions(t *testing.T, j *java, fw *Framework) {
 	require.Equal(t, of(theirs), of(ours))
 }
 
-func javaTransactions(t *testing.T, j *java, fw *Framework) {
-	topic := newTopic(t, fw, 1)
+func javaTransactions(t *testing.T, j *java, c connected) {
+	topic := c.topic(t, 1)
 	file := filepath.Join(t.TempDir(), "records")
 	seed := strconv.FormatUint(rand.Uint64()>>1, 10)
 	t.Logf("seed %s", seed)
@@ -227,9 +246,7 @@ func javaTransactions(t *testing.T, j *java, fw *Framework) {
 	text, err := os.ReadFile(file)
 	require.NoError(t, err)
 	read := func(uncommitted bool) (got []string) {
-		c := fw.Consumer(topic, unique(t))
-		c.ReadUncommitted, c.MaxBytes = uncommitted, 4096 // in many responses
-		for _, r := range readAll(t, c) {
+		for _, r := range recordsOf(t, c.source(topic, reading{uncommitted, 4096})) { // in many responses
 			got = append(got, fmt.Sprint(r.Seq, " ", strings.TrimRight(string(r.Value), "x")))
 		}
 		return got
@@ -244,16 +261,26 @@ func javaTransactions(t *testing.T, j *java, fw *Framework) {
 		slices.SortFunc(want, func(a, b string) int { return offsetOf(t, a) - offsetOf(t, b) })
 		return want
 	}
+	// That a transaction is committed the broker says a little before it is so.
+	committed := func(want []string, what string) {
+		t.Helper()
+		var got []string
+		for range 100 {
+			if got = read(false); slices.Equal(want, got) {
+				return
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+		require.Equal(t, want, got, what)
+	}
 	require.NotEmpty(t, is("aborted"))
 	require.Len(t, is("open", "behind"), 2)
 	require.Equal(t, is("committed", "aborted", "open", "behind"), read(true))
-	require.Equal(t, is("committed"), read(false), "nothing of a transaction that is open, nor behind it")
+	committed(is("committed"), "nothing of a transaction that is open, nor behind it")
 	j.do(t, "end")
-	require.Equal(t, is("committed", "open", "behind"), read(false))
+	committed(is("committed", "open", "behind"), "all of it")
 	for _, maxBytes := range []int{0, 2000} {
-		c := fw.Consumer(topic, "")
-		c.MaxBytes = maxBytes
-		fromAnywhere(t, c, 5)
+		fromAnywhere(t, c.source(topic, reading{maxBytes: maxBytes}), 5)
 	}
 }
 
@@ -267,8 +294,11 @@ func offsetOf(t *testing.T, line string) int {
 // A topic of which the cleaner has left the newest record a key.
 func TestCompactedTopic(t *testing.T) {
 	t.Parallel()
-	fw := connect(t, broker(t))
-	topic := compactedTopic(t, fw)
+	byEach(t, readsCompacted)
+}
+
+func readsCompacted(t *testing.T, c connected) {
+	topic := compactedTopic(t, c)
 	r := rand.New(rand.NewPCG(3, 4))
 	newest := make(map[string]int)
 	var written []weaver.Record[[]byte]
@@ -284,19 +314,12 @@ func TestCompactedTopic(t *testing.T) {
 			newest[key] = len(written)
 			batch, written = append(batch, rec), append(written, rec)
 		}
-		p := fw.Producer(topic)
-		p.Compression = compressions[r.IntN(len(compressions))]
-		w, err := p.OpenWriter(t.Context(), weaver.Lane{Log: quiet})
-		require.NoError(t, err)
-		b := weaver.NewBatch[[]byte](0, 0)
-		b.Records = batch
-		require.NoError(t, w.Write(t.Context(), b))
-		require.NoError(t, w.Close())
+		c.write(t, topic, compressions[r.IntN(len(compressions))], batch)
 		now = now.Add(1e9)
 	}
 	// One that begins a new segment: the newest one isn't compacted.
 	last := weaver.Record[[]byte]{Key: []byte("last"), Value: []byte("last"), Time: now.Add(1e12)}
-	put(t, fw, topic, last)
+	c.write(t, topic, kafka.Uncompressed, []weaver.Record[[]byte]{last})
 	newest["last"] = len(written)
 	written = append(written, last)
 
@@ -305,17 +328,16 @@ func TestCompactedTopic(t *testing.T) {
 		kept = append(kept, i)
 	}
 	slices.Sort(kept)
-	eventually(t, "the cleaner has come by", func() bool {
+	require.Eventually(t, func() bool {
 		sum := 0
-		for _, n := range packedBy(t, fw, topic) {
+		for _, n := range packedBy(t, topic) {
 			sum += n
 		}
 		return sum == len(kept)
-	})
+	}, time.Minute, 50*time.Millisecond, "the cleaner has come by")
 	for _, maxBytes := range []int{0, 1} { // all at once, and a batch at a time
-		c := fw.Consumer(topic, unique(t))
-		c.MaxBytes = maxBytes
-		got := readAll(t, c)
+		source := c.source(topic, reading{maxBytes: maxBytes})
+		got := recordsOf(t, source)
 		require.Len(t, got, len(kept))
 		for i, want := range kept {
 			require.EqualValues(t, want, got[i].Seq)
@@ -323,6 +345,6 @@ func TestCompactedTopic(t *testing.T) {
 			require.Equal(t, written[want].Value, got[i].Value)
 			require.Equal(t, written[want].Time, got[i].Time)
 		}
-		fromAnywhere(t, c, 13)
+		fromAnywhere(t, source, 13)
 	}
 }
