@@ -199,31 +199,36 @@ func TestWriteRows(t *testing.T) {
 	require.NoError(t, w.Close())
 }
 
-// Writers that share a file write one header, whoever comes first.
+// Writers that share a file write one header, whoever comes first, and none where there is one.
 func TestRowsOfSeveralWriters(t *testing.T) {
 	t.Parallel()
 	disk := durabletest.New()
-	f := on(CSV[row.Row]("a.csv"), disk)
-	f.Compression = None
 	ab, ba := columnsOf(t, "a", "b"), columnsOf(t, "b", "a")
-	var writers []weaver.Writer[row.Row]
-	for range 3 {
-		w, err := f.OpenWriter(t.Context(), weaver.Lane{})
-		require.NoError(t, err)
-		writers = append(writers, w)
+	share := func(columns ...*row.Columns) {
+		t.Helper()
+		f := on(CSV[row.Row]("a.csv"), disk)
+		var writers []weaver.Writer[row.Row]
+		for range columns {
+			w, err := f.OpenWriter(t.Context(), weaver.Lane{})
+			require.NoError(t, err)
+			writers = append(writers, w)
+		}
+		for i, w := range writers {
+			b := weaver.NewBatch[row.Row](1, 0)
+			b.Add().Value = row.Row{Columns: columns[i], Values: []row.Value{row.Int(int64(i)), {}}}
+			require.NoError(t, w.Write(t.Context(), b))
+		}
+		for i := range writers { // the first that wrote is the last to flush
+			require.NoError(t, writers[len(writers)-1-i].(weaver.Flusher).Flush(t.Context()))
+		}
+		for _, w := range writers {
+			require.NoError(t, w.Close())
+		}
 	}
-	for i, w := range writers {
-		b := weaver.NewBatch[row.Row](1, 0)
-		b.Add().Value = row.Row{Columns: []*row.Columns{ab, ba, ba}[i], Values: []row.Value{row.Int(int64(i)), {}}}
-		require.NoError(t, w.Write(t.Context(), b))
-	}
-	for i := range writers { // the first that wrote is the last to flush
-		require.NoError(t, writers[len(writers)-1-i].(weaver.Flusher).Flush(t.Context()))
-	}
-	for _, w := range writers {
-		require.NoError(t, w.Close())
-	}
+	share(ab, ba, ba)
 	require.Equal(t, "a,b\n,2\n,1\n0,\n", content(t, disk, "a.csv"))
+	share(ba, ba)
+	require.Equal(t, "a,b\n,2\n,1\n0,\n,1\n,0\n", content(t, disk, "a.csv"))
 }
 
 func TestRowsToStandardOutput(t *testing.T) {
