@@ -17,6 +17,8 @@ type field struct {
 	column   Column
 	get      getter
 	put      setter
+	direct   direct
+	offset   uintptr // where direct finds it
 }
 
 // fieldsOf returns the fields of a struct that are columns, in their order.

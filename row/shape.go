@@ -5,6 +5,8 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
+	"unsafe"
 )
 
 // Shape says how a T is a row. T may be a struct, [Row], or map[string]any. It is safe for concurrent use.
@@ -47,7 +49,9 @@ func ShapeOf[T any]() (*Shape[T], error) {
 	}
 	cols := make([]Column, len(s.fields))
 	for i := range s.fields {
-		cols[i] = s.fields[i].column
+		f := &s.fields[i]
+		f.direct, f.offset = directOf(t, f)
+		cols[i] = f.column
 	}
 	if s.cols, err = NewColumns(cols...); err != nil {
 		return nil, fmt.Errorf("row: the fields of %v: %w", t, err)
@@ -118,9 +122,14 @@ func (r *Rower[T]) Row(v *T, dst []Value) (*Columns, []Value, error) {
 		m, _ := any(v).(*map[string]any)
 		return r.entries(*m, dst)
 	}
+	base := unsafe.Pointer(v) //nolint:gosec // of fields of v, whose offsets reflection told
 	of := reflect.ValueOf(v).Elem()
 	for i := range r.shape.fields {
 		f := &r.shape.fields[i]
+		if f.direct != notDirect {
+			dst = append(dst, f.direct.value(base, f.offset))
+			continue
+		}
 		x, err := f.value(of)
 		if err != nil {
 			return nil, dst, fmt.Errorf("row: column %q: %w", f.column.Name, err)
@@ -240,11 +249,17 @@ func (s *Scanner[T]) Scan(v *T, values []Value) error {
 		}
 		return nil
 	}
+	base := unsafe.Pointer(v) //nolint:gosec // of fields of v, whose offsets reflection told
 	of := reflect.ValueOf(v).Elem()
+	var words strings.Builder
+	words.Grow(s.short(values))
 	for i := range s.shape.fields {
 		f := &s.shape.fields[i]
 		if s.at[i] < 0 {
 			f.clear(of)
+			continue
+		}
+		if f.direct != notDirect && f.direct.set(base, f.offset, &values[s.at[i]], &words) {
 			continue
 		}
 		if err := f.set(of, values[s.at[i]]); err != nil {
@@ -252,4 +267,17 @@ func (s *Scanner[T]) Scan(v *T, values []Value) error {
 		}
 	}
 	return nil
+}
+
+// short returns how many bytes all short texts for fields of strings have.
+func (s *Scanner[T]) short(values []Value) int {
+	n := 0
+	for i := range s.shape.fields {
+		if s.shape.fields[i].direct == directString && s.at[i] >= 0 {
+			if v := &values[s.at[i]]; v.kind == KindText && len(v.str) <= shortText {
+				n += len(v.str)
+			}
+		}
+	}
+	return n
 }

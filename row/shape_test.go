@@ -3,8 +3,11 @@ package row
 import (
 	"database/sql"
 	"encoding/json"
+	"math"
 	"math/big"
 	"net/netip"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -206,4 +209,51 @@ func BenchmarkShape(b *testing.B) {
 		}
 		require.NoError(b, err)
 	})
+}
+
+// Fields that are reached by their address hold the same as others, and refuse the same.
+func TestShapeDirect(t *testing.T) {
+	t.Parallel()
+	type plain struct {
+		Pad byte
+		A   int32
+		B   uint32
+		C   int
+		D   float32
+		E   float64
+		F   bool
+		S   string
+		T   string
+		At  time.Time
+	}
+	s, err := ShapeOf[plain]()
+	require.NoError(t, err)
+	sc, err := s.Scanner(s.Columns(), false)
+	require.NoError(t, err)
+	text := []byte("short")
+	long := []byte(strings.Repeat("x", 1000))
+	values := []Value{
+		Int(1), Int(math.MinInt32), Uint(math.MaxUint32), Int(math.MaxInt64), Float32(0.1), Float(math.Inf(1)), Bool(true), Text(view(text)), Text(view(long)), Instant(5, 6),
+	}
+	var got plain
+	require.NoError(t, sc.Scan(&got, values))
+	text[0], long[0] = 'X', 'X'
+	require.Equal(t, plain{1, math.MinInt32, math.MaxUint32, math.MaxInt64, 0.1, math.Inf(1), true, "short", strings.Repeat("x", 1000), time.Unix(5, 6).UTC()}, got)
+	_, back, err := s.Rower(nil).Row(&got, nil)
+	require.NoError(t, err)
+	for i := range back {
+		if i != 7 && i != 8 {
+			require.True(t, values[i].Equal(back[i]), "%v %v", values[i], back[i])
+		}
+	}
+	for column, bad := range map[int]Value{1: Int(math.MaxInt32 + 1), 2: Int(-1), 3: Uint(math.MaxUint64), 4: Float(0.1), 6: Int(2), 7: {}, 9: Infinite(KindTime, false)} {
+		row := slices.Clone(values)
+		row[column] = bad
+		require.ErrorContains(t, sc.Scan(&got, row), s.Columns().At(column).Name)
+	}
+	for column, good := range map[int]Value{1: Text("7"), 2: Int(7), 4: Float(0.5), 5: Float32(0.5), 6: Int(1), 7: Int(5), 9: Date(1)} {
+		row := slices.Clone(values)
+		row[column] = good
+		require.NoError(t, sc.Scan(&got, row), column)
+	}
 }
