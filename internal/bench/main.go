@@ -47,6 +47,16 @@ func scenarios(d *folder) []scenario {
 		avroTyped(),
 		serdeJSON(),
 		serdeProtobuf(),
+		pgInsert(d),
+		pgInsertWhole(d),
+		pgUpsert(d),
+		kafkaPg(d),
+		pgRead(d),
+		pgReadWhole(d),
+		pgPg(d),
+		sqliteInsert(d),
+		sqliteImport(d),
+		mariadbUpsert(d),
 	}
 }
 
@@ -96,8 +106,8 @@ func run() (err error) {
 			continue
 		}
 		m, err := s.measure(*pairs)
-		if errors.Is(err, errNoBroker) {
-			fmt.Printf("%-14s left out: it needs a broker, which make bench starts\n", s.name)
+		if errors.Is(err, errNoBroker) || errors.Is(err, errNoPostgres) || errors.Is(err, errNoMySQL) {
+			fmt.Printf("%-14s left out: it needs a server, which make bench starts\n", s.name)
 			continue
 		}
 		if err != nil {

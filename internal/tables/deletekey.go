@@ -63,6 +63,7 @@ func isZero(v row.Value) bool {
 	case row.KindTime:
 		seconds, _ := v.Unix()
 		return seconds == zeroTime
+	default:
 	}
 	return false
 }

@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	stdjson "encoding/json"
+	"errors"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	weaver "github.com/bohica-labs/dataweaver"
+	"github.com/bohica-labs/dataweaver/connectors/postgres"
+	"github.com/bohica-labs/dataweaver/framework/franz"
+	"github.com/bohica-labs/dataweaver/serde"
+	"github.com/bohica-labs/dataweaver/serde/json"
+)
+
+// kafkaPg brings a topic of JSON into a table.
+func kafkaPg(d *folder) scenario {
+	var topic peopleTopic
+	records := d.records(1789) // 300,000 of 512 MiB
+	return scenario{
+		name:    "kafka-pg",
+		what:    "JSON from 4 partitions upserted into PostgreSQL, exactly-once, against a franz-go loop with COPY and one merge in transactions of 5,000 rows",
+		records: records,
+		bars:    []bar{speedAtLeast(0.9), residentAtMost(80 << 20)},
+		pairs:   bigPairs,
+		memory:  d,
+		ours: func(n int) (outcome, error) {
+			in, err := topic.fill(n)
+			if err != nil {
+				return outcome{}, err
+			}
+			return withTable(n, "", func(table string) error {
+				fw := franz.New(kafkaAddress())
+				sink := postgres.NewSink[dbPerson](postgres.DSN(pgAddress()), table)
+				sink.CommitRows = pgRows
+				p := weaver.NewPipeline(fw.Consume(in, newName()), serde.Decode(json.Codec[dbPerson]{}), weaver.Sink[dbPerson](sink))
+				p.Name, p.Require = table, weaver.ExactlyOnce
+				p.BatchSize, p.BatchBytes = pgRows, 2<<20
+				return errors.Join(toItsEnd(p), fw.Close())
+			})
+		},
+		baseline: func(n int) (outcome, error) {
+			in, err := topic.fill(n)
+			if err != nil {
+				return outcome{}, err
+			}
+			return withTable(n, "", func(table string) error { return consumeIntoTable(in, table, n) })
+		},
+	}
+}
+
+// peopleTopic is a topic with n persons, which is made once.
+type peopleTopic struct {
+	name string
+	n    int
+}
+
+func (t *peopleTopic) fill(n int) (string, error) {
+	if t.n == n {
+		return t.name, nil
+	}
+	if kafkaAddress() == "" {
+		return "", errNoBroker
+	}
+	fw := franz.New(kafkaAddress())
+	t.name, t.n = newName(), n
+	err := fw.CreateStream(context.Background(), weaver.Stream{Name: t.name, Partitions: kafkaPartitions})
+	if err == nil {
+		people := newPeople()
+		p := weaver.Copy(weaver.FromSeq(func(yield func([]byte, error) bool) {
+			for people.made < int64(n) {
+				people.next()
+				line := people.appendFromCSV(nil)
+				if !yield(line[:len(line)-1], nil) {
+					return
+				}
+			}
+		}), fw.Produce(t.name))
+		p.BatchSize = 1000
+		err = p.Run(context.Background())
+	}
+	return t.name, errors.Join(err, fw.Close())
+}
+
+// consumeIntoTable polls, collects rows for a transaction, and commits offsets when it is through.
+func consumeIntoTable(topic, table string, n int) error {
+	ctx := context.Background()
+	cl, err := kgo.NewClient(
+		kgo.SeedBrokers(kafkaAddress()), kgo.ConsumeTopics(topic), kgo.ConsumerGroup(newName()), kgo.DisableAutoCommit(),
+		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+	)
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	c, err := pgServer()
+	if err != nil {
+		return err
+	}
+	defer c.Close(ctx)
+	if _, err := c.Exec(ctx, stagedLike(table)); err != nil {
+		return err
+	}
+	merge := mergeInto(table)
+	page := make([]dbPerson, 0, pgRows)
+	write := func() error {
+		err := pgx.BeginFunc(ctx, c, func(tx pgx.Tx) error { return copyAndMerge(ctx, tx, merge, copyPeople(page)) })
+		page = page[:0]
+		return err
+	}
+	for done := 0; done < n; {
+		fetches := cl.PollRecords(ctx, pgRows-len(page))
+		if err := fetches.Err(); err != nil {
+			return err
+		}
+		for _, r := range fetches.Records() {
+			var p dbPerson
+			if err := stdjson.Unmarshal(r.Value, &p); err != nil {
+				return err
+			}
+			page = append(page, p)
+		}
+		if done+len(page) < n && len(page) < pgRows {
+			continue
+		}
+		done += len(page)
+		if err := write(); err != nil {
+			return err
+		}
+		if err := cl.CommitUncommittedOffsets(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
