@@ -33,6 +33,10 @@ type loader struct {
 	made    int                    // types and prepared statements, so that each has a name of its own
 	staging staging
 	tx      transaction
+	entered bool    // a batch is being sent,
+	first   bool    // which is its transaction's first,
+	stream  *stream // by a COPY that was begun before it was complete; nil: there is none
+	given   int     // bytes of it
 	counts  counts
 }
 

@@ -1,10 +1,10 @@
 package postgres
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -51,14 +51,13 @@ type counts struct {
 
 // flush sends what is staged. An error that is a data error leaves the loader well, and the transaction as it was before.
 func (l *loader) flush(ctx context.Context) error {
-	first := !l.tx.open
-	if first {
-		l.tx.serial++
-	}
+	l.enter()
+	first := l.first
 	ctx, cancel := l.session.bound(ctx)
 	defer cancel()
 	before := l.counts
 	err := l.send(ctx, l.tx.begin())
+	l.entered = false
 	if err == nil {
 		l.tx.open, l.tx.saved = true, !first
 		return nil
@@ -75,6 +74,17 @@ func (l *loader) flush(ctx context.Context) error {
 		return l.resolve(ctx, doubt)
 	}
 	return err
+}
+
+// enter notes that a batch is being sent.
+func (l *loader) enter() {
+	if l.entered {
+		return
+	}
+	l.entered, l.first = true, !l.tx.open
+	if l.first {
+		l.tx.serial++
+	}
 }
 
 // undo undoes a batch.
@@ -119,19 +129,18 @@ func (l *loader) hasRecords() bool {
 	return false
 }
 
-// sendCopy sends a COPY in one round trip: all that comes before it is in the same message.
-//
-// The data of a COPY says nothing of its types, and a table may be altered while nobody holds a lock. So the table is locked
-// first, as the COPY would do, and then looked at.
+// sendCopy sends a COPY in one round trip, or what is left of one that was begun.
 func (l *loader) sendCopy(ctx context.Context, begin []string, g *segment) error {
-	if g.plan.checked != l.tx.serial {
-		begin = append(begin, "LOCK TABLE "+l.tab.sql()+" IN ROW EXCLUSIVE MODE", "EXECUTE "+g.plan.name)
+	s := l.stream
+	if s == nil {
+		s = l.startCopy(ctx, l.copySQL(begin, g))
 	}
-	sql := g.plan.sql
-	if len(begin) > 0 {
-		sql = strings.Join(begin, "; ") + "; " + sql
+	l.stream, l.given = nil, 0
+	s.give(g.chunks[0].data(), io.EOF)
+	tag, err := s.wait()
+	if err != nil && context.Cause(s.ctx) != nil && ctx.Err() == nil && l.conn.IsClosed() {
+		err = errors.Join(context.Cause(s.ctx), err)
 	}
-	tag, err := l.conn.PgConn().CopyFrom(ctx, bytes.NewReader(g.chunks[0].data()), sql)
 	if err != nil {
 		return l.writing(ctx, err, g.plan)
 	}
@@ -139,6 +148,17 @@ func (l *loader) sendCopy(ctx context.Context, begin []string, g *segment) error
 	l.counts.rows += g.chunks[0].count
 	l.counts.inserted += tag.RowsAffected()
 	return nil
+}
+
+// copySQL is a COPY with all that comes before it.
+//
+// The data of a COPY says nothing of its types, and a table may be altered while nobody holds a lock. So the table is locked
+// first, as the COPY would do, and then looked at.
+func (l *loader) copySQL(begin []string, g *segment) string {
+	if g.plan.checked != l.tx.serial {
+		begin = append(begin, "LOCK TABLE "+l.tab.sql()+" IN ROW EXCLUSIVE MODE", "EXECUTE "+g.plan.name)
+	}
+	return strings.Join(append(begin, g.plan.sql), "; ")
 }
 
 // sendRecords sends all other statements, in one round trip.

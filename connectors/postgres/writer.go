@@ -90,6 +90,11 @@ func (w *writer[T]) Write(ctx context.Context, b *weaver.Batch[T]) error {
 	}
 	w.wrote = true
 	failed, err := w.stageBatch(ctx, b)
+	if err != nil || failed != nil {
+		if undoing := w.withdraw(ctx); undoing != nil {
+			return w.broken(ctx, undoing)
+		}
+	}
 	switch {
 	case err != nil:
 		return w.broken(ctx, err)
@@ -113,9 +118,13 @@ func (w *writer[T]) stageBatch(ctx context.Context, b *weaver.Batch[T]) (failed 
 	if err := w.evict(ctx); err != nil {
 		return nil, err
 	}
+	ahead := w.mode == Insert && w.shape.Columns() != nil // all plans are made, and need the connection no more
 	for i := range b.Records {
 		r := &b.Records[i]
 		bad, fatal := w.stageRecord(ctx, r)
+		if ahead && failed == nil {
+			w.ahead(ctx)
+		}
 		switch {
 		case bad == nil:
 		case fatal:

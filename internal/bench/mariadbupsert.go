@@ -127,7 +127,7 @@ func withMySQL(d *folder, n int, run func(db *sql.DB, in, table string) error) (
 		want := totalsOf(n)
 		var got totals
 		err := db.QueryRowContext(context.Background(), "select count(*), sum(id), sum(length(user_id) + length(name) + length(email) + length(country) + length(note)),"+
-			"sum(round(amount * 100)), sum(quantity), sum(active), sum(timestampdiff(second, '1970-01-01', created_at)) from "+table).
+			"cast(sum(round(amount * 100)) as signed), sum(quantity), sum(active), sum(timestampdiff(second, '1970-01-01', created_at)) from "+table).
 			Scan(&got.rows, &got.ids, &got.text, &got.cents, &got.quantity, &got.active, &got.created)
 		if err == nil && got != want {
 			err = fmt.Errorf("the table holds %+v instead of %+v", got, want)

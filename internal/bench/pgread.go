@@ -31,7 +31,9 @@ func pgRead(d *folder) scenario {
 			return pgToFiles(d, n, &full, func(table, folder string) error {
 				src := postgres.NewSource[dbPerson](postgres.DSN(pgAddress()), table)
 				src.Ranges, src.PageRows = 2, readPage
-				out := file.Parts(file.NDJSON[dbPerson](folder + "/{split}-{part}.ndjson"))
+				lines := file.NDJSON[dbPerson](folder + "/{split}-{part}.ndjson")
+				lines.Sync = file.SyncNever // as the other side, which leaves it to the operating system
+				out := file.Parts(lines)
 				p := weaver.Copy(weaver.Source[dbPerson](src), weaver.Sink[dbPerson](out))
 				p.Name = "pg-read"
 				return p.Run(context.Background())
