@@ -22,7 +22,7 @@ func ExampleNewSink() {
 	sink.Create, sink.Key = true, []string{"id"}
 	sink.CommitRows = 5000
 
-	p := weaver.Copy(file.CSV[Order]("orders.csv"), weaver.Sink[Order](sink))
+	p := weaver.Copy(file.CSV[Order]("orders.csv"), sink)
 	p.Name, p.BatchSize = "orders", 5000
 	fmt.Println(sink)
 

@@ -16,7 +16,7 @@ func ExampleSource() {
 	orders := postgres.NewSource[row.Row](postgres.DSN("postgres://weaver@db.example/shop"), "orders")
 	orders.Ranges = 4
 	orders.Plan = checkpoint.NewMemory() // a store that lasts, for a pipeline that is run again
-	p := weaver.Copy(weaver.Source[row.Row](orders), weaver.Sink[row.Row](file.Parts(file.NDJSON[row.Row]("orders/{split}-{part}.ndjson"))))
+	p := weaver.Copy(orders, file.Parts(file.NDJSON[row.Row]("orders/{split}-{part}.ndjson")))
 	p.Name = "orders"
 	fmt.Println(orders) // p.Run(ctx) reads them
 	// Output: postgres.Source("orders")

@@ -187,6 +187,15 @@ func (p *place) again(options string) *sql.DB {
 	return pool
 }
 
+// dsn is how the MySQL database is reached.
+func (p *place) dsn() string {
+	p.t.Helper()
+	config, err := mysql.ParseDSN(os.Getenv("WEAVER_TEST_MYSQL"))
+	require.NoError(p.t, err)
+	config.DBName = p.text("SELECT DATABASE()")
+	return config.FormatDSN()
+}
+
 // as opens the MySQL database as another user.
 func (p *place) as(user, password string) *sql.DB {
 	p.t.Helper()

@@ -53,7 +53,7 @@ func run(ctx context.Context, dsn, dir string, rate float64, report io.Writer) e
 	sink.Create, sink.Key = true, []string{"day"}
 	sink.Checkpoints = "weather_checkpoints"
 
-	p := weaver.NewPipeline(file.CSV[Row](filepath.Join(dir, "*.csv")), weaver.Map(cleanse), weaver.Sink[Day](sink))
+	p := weaver.NewPipeline(file.CSV[Row](filepath.Join(dir, "*.csv")), weaver.Map(cleanse), sink)
 	p.Name, p.Require = "weather", weaver.ExactlyOnce
 	p.DeadLetter = file.NDJSON[weaver.Rejected[Row]](filepath.Join(dir, "rejected.ndjson"))
 	p.RateLimit.Records = rate

@@ -25,7 +25,7 @@ func franzRelay(d *folder) scenario {
 			return franzRelayed(n, &topic, func(fw *franz.Framework, in, out string) error {
 				sink := fw.Producer(out)
 				sink.Compression = franz.Snappy // as the other side's client does by itself
-				p := weaver.Copy(fw.Consume(in, newName()), weaver.Sink[[]byte](sink))
+				p := weaver.Copy(fw.Consume(in, newName()), sink)
 				p.BatchSize, p.BatchBytes, p.Writers = 8192, 2<<20, 2
 				return toItsEnd(p)
 			})

@@ -39,7 +39,7 @@ func kafkaPg(d *folder) scenario {
 				sink.CommitRows = pgRows
 				src := fw.Consumer(in, newName())
 				src.MaxBytes, src.MaxQueued = 256<<10, 2<<20
-				p := weaver.NewPipeline(weaver.Source[[]byte](src), serde.Decode(json.Codec[dbPerson]{}), weaver.Sink[dbPerson](sink))
+				p := weaver.NewPipeline(src, serde.Decode(json.Codec[dbPerson]{}), sink)
 				p.Name, p.Require = table, weaver.ExactlyOnce
 				p.BatchSize, p.BatchBytes, p.MaxInFlightBytes = 500, 256<<10, 2<<20
 				return errors.Join(toItsEnd(p), fw.Close())

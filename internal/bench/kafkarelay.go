@@ -23,7 +23,7 @@ func kafkaRelay(d *folder) scenario {
 				fw := kafka.New(kafkaAddress())
 				sink := fw.Producer(out)
 				sink.Compression = kafka.Snappy // as the other side's client does by itself
-				p := weaver.Copy(fw.Consume(in, newName()), weaver.Sink[[]byte](sink))
+				p := weaver.Copy(fw.Consume(in, newName()), sink)
 				p.BatchSize, p.BatchBytes, p.Writers = 8192, 2<<20, 2
 				return errors.Join(toItsEnd(p), fw.Close())
 			})

@@ -34,7 +34,7 @@ func mariadbUpsert(d *folder) scenario {
 			return withMySQL(d, n, func(db *sql.DB, in, table string) error {
 				sink := sqldb.NewSink[dbPerson](sqldb.Open(db, sqldb.MySQL), table)
 				sink.CommitRows = pgRows
-				p := weaver.Copy(file.CSV[dbPerson](in), weaver.Sink[dbPerson](sink))
+				p := weaver.Copy(file.CSV[dbPerson](in), sink)
 				p.Name, p.Require = table, weaver.ExactlyOnce
 				p.BatchSize, p.BatchBytes = pgRows, 4<<20
 				return p.Run(context.Background())

@@ -53,7 +53,7 @@ func pgLoaded(d *folder, n int, like string, mode postgres.Mode) (outcome, error
 	return pgFromFile(d, n, like, func(in, table string) error {
 		sink := postgres.NewSink[dbPerson](postgres.DSN(pgAddress()), table)
 		sink.Mode, sink.CommitRows = mode, pgRows
-		p := weaver.Copy(file.CSV[dbPerson](in), weaver.Sink[dbPerson](sink))
+		p := weaver.Copy(file.CSV[dbPerson](in), sink)
 		p.Name, p.Require = table, weaver.ExactlyOnce
 		p.BatchSize, p.BatchBytes = pgRows, 4<<20
 		return p.Run(context.Background())

@@ -29,7 +29,7 @@ func pgPg(d *folder) scenario {
 				src := postgres.NewSource[dbPerson](postgres.DSN(pgAddress()), from)
 				sink := postgres.NewSink[dbPerson](postgres.DSN(pgAddress()), table)
 				sink.Mode, sink.CommitRows = postgres.Insert, pgRows
-				p := weaver.Copy(weaver.Source[dbPerson](src), weaver.Sink[dbPerson](sink))
+				p := weaver.Copy(src, sink)
 				p.Name, p.Require = table, weaver.ExactlyOnce
 				p.BatchSize, p.BatchBytes = pgRows, 4<<20
 				return p.Run(context.Background())

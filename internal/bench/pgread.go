@@ -34,7 +34,7 @@ func pgRead(d *folder) scenario {
 				lines := file.NDJSON[dbPerson](folder + "/{split}-{part}.ndjson")
 				lines.Sync = file.SyncNever // as the other side, which leaves it to the operating system
 				out := file.Parts(lines)
-				p := weaver.Copy(weaver.Source[dbPerson](src), weaver.Sink[dbPerson](out))
+				p := weaver.Copy(src, out)
 				p.Name = "pg-read"
 				return p.Run(context.Background())
 			})

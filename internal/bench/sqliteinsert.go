@@ -37,7 +37,7 @@ func sqliteInsert(d *folder) scenario {
 				}
 				sink := sqldb.NewSink[dbPerson](sqldb.Open(db, sqldb.SQLite), "people")
 				sink.Mode, sink.CommitRows = sqldb.Insert, pgRows
-				p := weaver.Copy(file.CSV[dbPerson](in), weaver.Sink[dbPerson](sink))
+				p := weaver.Copy(file.CSV[dbPerson](in), sink)
 				p.Name, p.Require = "people", weaver.ExactlyOnce
 				p.BatchSize, p.BatchBytes = pgRows, 4<<20
 				return errors.Join(p.Run(context.Background()), db.Close())
