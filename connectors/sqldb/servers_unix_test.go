@@ -156,15 +156,17 @@ func cutConnections(t *testing.T, pool *sql.DB) {
 	if err != nil {
 		return
 	}
-	var kill []string
-	for rows.Next() {
-		var s string
-		if rows.Scan(&s) == nil {
-			kill = append(kill, s)
+	kill := func() (kill []string) {
+		defer func() { _ = rows.Close() }()
+		for rows.Next() {
+			var s string
+			if rows.Scan(&s) == nil {
+				kill = append(kill, s)
+			}
 		}
-	}
-	_ = rows.Err()
-	_ = rows.Close()
+		_ = rows.Err() // it may be down
+		return kill
+	}()
 	for _, s := range kill {
 		_, _ = conn.ExecContext(t.Context(), s) // it may be gone
 	}
