@@ -152,24 +152,27 @@ func cutConnections(t *testing.T, pool *sql.DB) {
 		return
 	}
 	defer func() { _ = conn.Close() }()
-	rows, err := conn.QueryContext(t.Context(), "SELECT CONCAT('KILL ', id) FROM information_schema.processlist WHERE id <> CONNECTION_ID() AND user = 'root'")
-	if err != nil {
-		return
-	}
-	kill := func() (kill []string) {
-		defer func() { _ = rows.Close() }()
-		for rows.Next() {
-			var s string
-			if rows.Scan(&s) == nil {
-				kill = append(kill, s)
-			}
-		}
-		_ = rows.Err() // it may be down
-		return kill
-	}()
-	for _, s := range kill {
+	for _, s := range killOthers(t, conn) {
 		_, _ = conn.ExecContext(t.Context(), s) // it may be gone
 	}
+}
+
+// killOthers returns the statements that end all other connections; none where the server is down.
+func killOthers(t *testing.T, conn *sql.Conn) (kill []string) {
+	t.Helper()
+	rows, err := conn.QueryContext(t.Context(), "SELECT CONCAT('KILL ', id) FROM information_schema.processlist WHERE id <> CONNECTION_ID() AND user = 'root'")
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var s string
+		if rows.Scan(&s) == nil {
+			kill = append(kill, s)
+		}
+	}
+	_ = rows.Err()
+	return kill
 }
 
 // TestCrashZombieMySQL stops a process in the middle of its work, lets another one take over, and wakes the first up: it must find
