@@ -31,7 +31,7 @@ func hostile() []string {
 }
 
 // Names and values are quoted, or refused with a fatal error (names) or poison (values), and never executed.
-func TestHostile(t *testing.T) {
+func TestProofHostile(t *testing.T) {
 	t.Parallel()
 	everywhere(t, func(t *testing.T, p *place) {
 		p.exec("CREATE TABLE canary (id BIGINT NOT NULL PRIMARY KEY)", "INSERT INTO canary VALUES (1)")

@@ -150,8 +150,7 @@ func TestDamageOnTheWay(t *testing.T) {
 		if len(l.chunks) == 0 {
 			return false
 		}
-		d := l.chunks[0].data
-		d[len(d)-1] ^= 1
+		l.chunks[0].data[60] ^= 1 // in the first record batch, of which there may be several: how many records it has
 		return true
 	}, 5*time.Second, time.Millisecond)
 	b := weaver.NewBatch[[]byte](0, 0)
