@@ -148,14 +148,15 @@ func disturb(t *testing.T, m member) {
 		}
 	}), encoded(), fw.Produce(in))
 	feed.BatchSize, feed.Log = 100, quiet
-	feed.RateLimit.Records = float64(l.Records) / float64(disturbances) / 2.2
+	feed.RateLimit.Records = float64(l.Records) / float64(disturbances) / 3
 	feeding := make(chan error, 1)
 	go func() { feeding <- feed.Run(context.WithoutCancel(t.Context())) }()
 
 	random := rand.New(rand.NewPCG(seed, 0))
-	// A member that was paused may write what is old by then, after all: it must not be the last that is written.
+	// A member that was paused may write what is old by then, after all: it must not be the last that is written. So the feed goes on
+	// for some seconds after the last pause, which has four at most.
 	done := 0
-	for ; done < disturbances && feed.Stats().Read.Records < l.Records*3/4; done++ {
+	for last := l.Records - int64(7*feed.RateLimit.Records); done < disturbances && feed.Stats().Read.Records < last; done++ {
 		i := random.IntN(len(group))
 		switch random.IntN(4) {
 		case 0:
