@@ -18,6 +18,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"regexp"
 	"runtime"
 )
@@ -106,8 +107,12 @@ func run() (err error) {
 			continue
 		}
 		m, err := s.measure(*pairs)
-		if errors.Is(err, errNoBroker) || errors.Is(err, errNoPostgres) || errors.Is(err, errNoMySQL) {
+		switch {
+		case errors.Is(err, errNoBroker), errors.Is(err, errNoPostgres), errors.Is(err, errNoMySQL):
 			fmt.Printf("%-14s left out: it needs a server, which make bench starts\n", s.name)
+			continue
+		case errors.Is(err, exec.ErrNotFound):
+			fmt.Printf("%-14s left out: %v\n", s.name, err)
 			continue
 		}
 		if err != nil {
