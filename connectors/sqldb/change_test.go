@@ -19,16 +19,21 @@ func TestSinkSchemaChanges(t *testing.T) {
 			require.NoError(t, err)
 			return q
 		}
+		retyped := map[string]string{
+			"mysql": "ALTER TABLE %s MODIFY COLUMN id INT NOT NULL", "postgres": "ALTER TABLE %s ALTER COLUMN id TYPE integer",
+			"sqlite": "DROP INDEX IF EXISTS %s", // it can't
+		}
 		for _, c := range []struct {
 			name, alter string
 			broken      string // what the error says; "": it goes on
 		}{
 			{"added", "ALTER TABLE %s ADD COLUMN extra INTEGER", ""},
+			{"retyped", retyped[p.name], ""},
 			{"dropped", "ALTER TABLE %s DROP COLUMN " + quoted("name"), "name"},
 			{"renamed column", "ALTER TABLE %s RENAME COLUMN " + quoted("name") + " TO other", "name"},
 			{"renamed table", "ALTER TABLE %s RENAME TO " + quoted("gone "+p.name), "renamed_table"},
 		} {
-			table := map[string]string{"added": "added", "dropped": "dropped", "renamed column": "renamed_column", "renamed table": "renamed_table"}[c.name]
+			table := map[string]string{"added": "added", "retyped": "retyped", "dropped": "dropped", "renamed column": "renamed_column", "renamed table": "renamed_table"}[c.name]
 			p.createItems(table)
 			sink := NewSink[item](p.db, table)
 			open := func() (*writer[item], error) {
