@@ -263,7 +263,7 @@ func TestRowsThroughPipelines(t *testing.T) {
 	run(CSV[row.Row](at("out.csv.gz")), NDJSON[row.Row](at("out.ndjson")))
 	rows, _ = readRows(t, NDJSON[row.Row](at("out.ndjson")))
 	require.Equal(t, want, valuesOf(rows))
-	require.Same(t, rows[0].Columns, rows[2].Columns)
+	require.Equal(t, rows[0].Columns, rows[2].Columns) // the same pointer as a rule: the codec's memory is the garbage collector's to take
 
 	realFile(t, at("in.json"), `[{"id":1,"tags":["a"]} , {"id":2.50,"tags":null}, {"id":3,"id":4}, 5]`)
 	rows, rejected = readRows(t, JSONArray[row.Row](at("in.json")))
