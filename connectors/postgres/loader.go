@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/bohica-labs/dataweaver/internal/tables"
 	"github.com/bohica-labs/dataweaver/retry"
 	"github.com/bohica-labs/dataweaver/row"
 )
@@ -287,51 +288,20 @@ func (l *loader) stageDelete(ctx context.Context, cols *row.Columns, values []ro
 	return l.valueError(p, bad, err), false
 }
 
-var (
-	errInsertOnly = errors.New("postgres: Sink.Mode is Insert, which adds rows: an update or a delete needs Upsert, or make it part of the value with weaver.MapRecord, which sets Op to Upsert")
-	errWhichRow   = errors.New("the record has neither a key (Record.Key) nor values for the key's columns: say which row it is")
-)
+var errInsertOnly = errors.New("postgres: Sink.Mode is Insert, which adds rows: an update or a delete needs Upsert, or make it part of the value with weaver.MapRecord, which sets Op to Upsert")
 
-// keyOf returns the key of a row: of its values, if any of them is something, else what the record's key says.
+// keyOf returns the key of the row that a Delete is about.
 func (l *loader) keyOf(cols *row.Columns, values []row.Value, key []byte) ([]row.Value, error) {
-	of := make([]row.Value, 0, len(l.key))
-	something := false
+	given := make([]row.Value, 0, len(l.key))
+	kinds := make([]row.Kind, 0, len(l.key))
 	for _, name := range l.key {
-		i := cols.Index(name)
-		if i < 0 || i >= len(values) {
-			break
+		kinds = append(kinds, l.tab.column(name).kind)
+		if i := cols.Index(name); i >= 0 && i < len(values) {
+			given = append(given, values[i])
 		}
-		something = something || !isZero(values[i])
-		of = append(of, values[i])
 	}
-	if something && len(of) == len(l.key) {
-		return of, nil
+	if len(given) < len(l.key) {
+		given = nil // a part of a key is none
 	}
-	if len(key) == 0 {
-		return nil, errWhichRow
-	}
-	return row.ParseKey(key, len(l.key))
-}
-
-// isZero reports whether a value is what a field has that nobody has set.
-func isZero(v row.Value) bool {
-	switch v.Kind() {
-	case row.KindNull:
-		return true
-	case row.KindInt:
-		return v.Int() == 0
-	case row.KindUint:
-		return v.Uint() == 0
-	case row.KindFloat, row.KindFloat32:
-		return v.Float() == 0
-	case row.KindUUID:
-		return v.Str() == string(make([]byte, 16))
-	case row.KindText, row.KindBytes, row.KindDecimal, row.KindJSON:
-		return v.Str() == ""
-	case row.KindTime:
-		seconds, _ := v.Unix()
-		return seconds == -62135596800 // time.Time{}
-	default:
-		return false
-	}
+	return tables.DeleteKey(nil, given, key, kinds)
 }

@@ -163,13 +163,11 @@ func TestUnknownColumns(t *testing.T) {
 		return w, w.Write(t.Context(), batchOf(rowOf(t, "id", 2, "N ew", "x", "m", 5, "tags", []string{"a"}), rowOf(t, "id", 3)))
 	}
 	t.Run("stop", func(t *testing.T) {
-		t.Parallel()
 		_, err := open(t, Stop, "stop")
 		require.Equal(t, retry.ClassFatal, retry.ClassOf(err))
 		require.ErrorContains(t, err, `has no column "N ew", "m", "tags"`)
 	})
 	t.Run("reject", func(t *testing.T) {
-		t.Parallel()
 		_, err := open(t, Reject, "reject")
 		var batch *weaver.BatchError
 		require.ErrorAs(t, err, &batch)
@@ -179,14 +177,12 @@ func TestUnknownColumns(t *testing.T) {
 		require.Equal(t, retry.ClassPoison, retry.ClassOf(batch.Records[0].Err))
 	})
 	t.Run("ignore", func(t *testing.T) {
-		t.Parallel()
 		w, err := open(t, Ignore, "ignore")
 		require.NoError(t, err)
 		require.NoError(t, w.Commit(t.Context(), nil))
 		require.Equal(t, []string{"1", "2", "3"}, p.rows("SELECT * FROM ignore ORDER BY id"))
 	})
 	t.Run("add", func(t *testing.T) {
-		t.Parallel()
 		w, err := open(t, AddColumn, "add")
 		require.NoError(t, err)
 		require.NoError(t, w.Commit(t.Context(), nil))
@@ -195,7 +191,6 @@ func TestUnknownColumns(t *testing.T) {
 		require.Equal(t, "6", p.one("SELECT m FROM add WHERE id = 4"))
 	})
 	t.Run("struct", func(t *testing.T) {
-		t.Parallel()
 		p.exec("CREATE TABLE s (id bigint PRIMARY KEY, name text)")
 		s := NewSink[account](p.db(), "s")
 		_, err := s.OpenWriter(t.Context(), weaver.Lane{})
