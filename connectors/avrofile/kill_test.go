@@ -107,7 +107,7 @@ func TestCrashKilled(t *testing.T) {
 				p.Name = "crash"
 				p.BatchSize = 37
 				p.CheckpointInterval = 2 * time.Millisecond
-				p.RateLimit.Records = 10_000
+				p.RateLimit.Records = 5_000
 				p.Require = weaver.ExactlyOnce
 				return p.Run(ctx)
 			})

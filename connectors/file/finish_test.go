@@ -223,7 +223,7 @@ func TestFollowFinishedAfter(t *testing.T) {
 		x.mu.Unlock()
 		require.NoError(t, x.r.(weaver.Acker).Ack(t.Context(), at))
 		return len(names(t, dir)) == 0
-	}, 5*time.Second, 5*time.Millisecond)
+	}, time.Minute, 5*time.Millisecond)
 	require.Equal(t, []string{"app.log"}, names(t, filepath.Join(dir, "done")))
 	realFile(t, path, "three\n")
 	x.wants("one", "two", "three")
@@ -265,7 +265,7 @@ func TestFollowBuckets(t *testing.T) {
 						x.mu.Unlock()
 					}
 					return n+len(got) >= len(want)
-				}, 10*time.Second, time.Millisecond)
+				}, time.Minute, time.Millisecond)
 				time.Sleep(60 * time.Millisecond)
 				for i, x := range xs {
 					at[i] = x.stop()

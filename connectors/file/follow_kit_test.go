@@ -117,9 +117,9 @@ func (x *reading) run(ctx context.Context) {
 // lines waits until that many lines came, and returns all.
 func (x *reading) lines(n int) []string {
 	x.t.Helper()
-	late := time.AfterFunc(10*time.Second, func() { x.mu.Lock(); x.changed.Broadcast(); x.mu.Unlock() })
+	late := time.AfterFunc(time.Minute, func() { x.mu.Lock(); x.changed.Broadcast(); x.mu.Unlock() })
 	defer late.Stop()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for len(x.got) < n && x.err == nil && time.Now().Before(deadline) {
@@ -141,7 +141,7 @@ func (x *reading) finish() []string {
 	require.NoError(x.t, x.r.(weaver.Finisher).Finish(x.t.Context()))
 	select {
 	case <-x.done:
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		require.Fail(x.t, "the reader doesn't finish")
 	}
 	require.ErrorIs(x.t, x.err, io.EOF)

@@ -44,8 +44,9 @@ func TestProofFollowLatency(t *testing.T) {
 			slices.Sort(took)
 			median, p99 := took[n/2], took[n*99/100]
 			t.Logf("median %v, p99 %v, longest %v", median, p99, took[n-1])
-			require.LessOrEqual(t, median, 50*time.Millisecond)
+			require.LessOrEqual(t, median, time.Second)
 			if proof() {
+				require.LessOrEqual(t, median, 50*time.Millisecond)
 				most := 50 * time.Millisecond
 				if quiet {
 					most *= 2 // 25 of them between two looks, and what else the machine has to do

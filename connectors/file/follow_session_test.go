@@ -77,7 +77,7 @@ func TestFollowPattern(t *testing.T) {
 			_, stop := running(t, f, c, store)
 			wants := func(want ...string) {
 				t.Helper()
-				require.Eventually(t, func() bool { return len(c.all()) >= len(want) }, 10*time.Second, time.Millisecond)
+				require.Eventually(t, func() bool { return len(c.all()) >= len(want) }, time.Minute, time.Millisecond)
 				require.ElementsMatch(t, want, c.all())
 			}
 			wants("a1")
@@ -98,7 +98,7 @@ func TestFollowPattern(t *testing.T) {
 			wants("a1", "b1", "c1", "a2", "a3")
 			// What is gone doesn't leave a lane, and may come back.
 			require.NoError(t, os.Remove(filepath.Join(dir, "b.log")))
-			require.Eventually(t, func() bool { return len(p.Stats().Lanes) == 2 }, 10*time.Second, time.Millisecond)
+			require.Eventually(t, func() bool { return len(p.Stats().Lanes) == 2 }, time.Minute, time.Millisecond)
 			appendTo(t, filepath.Join(dir, "b.log"), "b2\n")
 			wants("a1", "b1", "c1", "a2", "a3", "b2")
 		})
@@ -146,7 +146,7 @@ func TestFollowFewOpenFiles(t *testing.T) {
 	write()
 	running(t, f, c, checkpoint.NewMemory())
 	for range 3 {
-		require.Eventually(t, func() bool { return len(c.all()) >= len(want) }, 20*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return len(c.all()) >= len(want) }, time.Minute, time.Millisecond)
 		require.ElementsMatch(t, want, c.all())
 		f.following.hub.mu.Lock()
 		require.LessOrEqual(t, f.following.hub.open, 3)

@@ -124,7 +124,7 @@ func TestFollowLate(t *testing.T) {
 		x.wants("one", "two", "three", "four")
 		_, err = old.WriteString("too late\n")
 		require.NoError(t, err)
-		require.Eventually(t, func() bool { return strings.Contains(x.logs.String(), "after it was left") }, 5*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return strings.Contains(x.logs.String(), "after it was left") }, time.Minute, time.Millisecond)
 	})
 }
 
@@ -264,7 +264,7 @@ func TestFollowFrom(t *testing.T) {
 	f := brisk(Lines(l.path))
 	f.From = End
 	x = read(t, f, weaver.Split{}, nil)
-	require.Eventually(t, func() bool { x.mu.Lock(); defer x.mu.Unlock(); return x.position != nil }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { x.mu.Lock(); defer x.mu.Unlock(); return x.position != nil }, time.Minute, time.Millisecond)
 	at := x.stop()
 	l.write("o\n")
 	l.rename()
@@ -295,7 +295,7 @@ func model(t *testing.T, kind func(*File[[]byte]) *File[[]byte], seed uint64) {
 	var want, got []string
 	part, n := "", 0
 	x := read(t, file, weaver.Split{}, nil)
-	require.Eventually(t, func() bool { x.mu.Lock(); defer x.mu.Unlock(); return x.position != nil }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { x.mu.Lock(); defer x.mu.Unlock(); return x.position != nil }, time.Minute, time.Millisecond)
 	var steps []string
 	for range 150 {
 		step := ""

@@ -34,7 +34,7 @@ func follower(t *testing.T, p *place, set func(*Source[late])) (names func() []s
 }
 
 const (
-	soon  = 10 * time.Second
+	soon  = time.Minute
 	tick  = 5 * time.Millisecond
 	while = 400 * time.Millisecond // in which a follower looks several times
 )

@@ -37,7 +37,7 @@ func TestNotify(t *testing.T) {
 	}
 	slices.Sort(latencies)
 	t.Logf("from INSERT to the sink: median %v, longest %v", latencies[10], latencies[19])
-	require.Less(t, latencies[10], 500*time.Millisecond)
+	require.Less(t, latencies[10], 10*time.Second, "it isn't the poll")
 
 	before := p.one(listening)
 	p.exec("SELECT pg_terminate_backend(" + before + ")")

@@ -186,7 +186,7 @@ func TestSourceTimeouts(t *testing.T) {
 	_, _, _, err := tryRead(t.Context(), src, lane(nil), 0)
 	require.ErrorContains(t, err, "statement timeout")
 	require.Equal(t, retry.ClassUnmarked, retry.ClassOf(err), "it is an outage")
-	require.Less(t, time.Since(began), 5*time.Second)
+	require.Less(t, time.Since(began), 15*time.Second)
 
 	p.items(3)
 	lock := p.connect(p.url)
@@ -201,7 +201,7 @@ func TestSourceTimeouts(t *testing.T) {
 	_, err = r.Read(ctx, weaver.NewBatch[item](0, 0))
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.NoError(t, r.Close())
-	require.Less(t, time.Since(began), 3*time.Second)
+	require.Less(t, time.Since(began), 15*time.Second)
 
 	locked.LockTimeout = 200 * time.Millisecond
 	_, _, _, err = tryRead(t.Context(), locked, lane(nil), 0)

@@ -64,14 +64,14 @@ func TestArchive(t *testing.T) {
 		go func() { done <- p.Run(ctx) }()
 		during()
 		due := int64(n - before)
-		require.Eventually(t, func() bool { return p.Stats().Read.Records >= due }, 20*time.Second, 5*time.Millisecond)
+		require.Eventually(t, func() bool { return p.Stats().Read.Records >= due }, time.Minute, 5*time.Millisecond)
 		before = n
 		cancel()
 		<-done
 	}
 	write(50)
 	run(func() {
-		require.Eventually(t, func() bool { _, err := os.Stat(out); return err == nil }, 5*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { _, err := os.Stat(out); return err == nil }, time.Minute, time.Millisecond)
 		write(50)
 		time.Sleep(200 * time.Millisecond)
 		rotate()

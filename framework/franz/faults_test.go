@@ -152,7 +152,7 @@ func TestDamageOnTheWay(t *testing.T) {
 		}
 		l.chunks[0].data[60] ^= 1 // in the first record batch, of which there may be several: how many records it has
 		return true
-	}, 5*time.Second, time.Millisecond)
+	}, time.Minute, time.Millisecond)
 	b := weaver.NewBatch[[]byte](0, 0)
 	_, err := r.Read(t.Context(), b)
 	require.ErrorContains(t, err, "crc")
@@ -301,7 +301,7 @@ func TestTransactionTimeout(t *testing.T) {
 	t.Cleanup(func() { _ = w.Close() })
 	_, err = w.(weaver.Checkpointer).Restore(t.Context())
 	require.NoError(t, err)
-	for end := time.Now().Add(10 * time.Second); err == nil && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); err == nil && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		err = w.Write(t.Context(), batch("of a source's transaction without end"))
 	}
 	require.ErrorContains(t, err, "TransactionTimeout, 200ms")

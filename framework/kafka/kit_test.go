@@ -133,7 +133,7 @@ func deleteRecords(t testing.TB, c *conn, topic string, before int64) {
 	b = binary.BigEndian.AppendUint64(b, uint64(before))
 	b = binary.BigEndian.AppendUint32(b, 10_000)
 	binary.BigEndian.PutUint32(b, uint32(len(b)-4))
-	require.NoError(t, c.pc.SetDeadline(time.Now().Add(10*time.Second)))
+	require.NoError(t, c.pc.SetDeadline(time.Now().Add(time.Minute)))
 	_, err := c.pc.Write(b)
 	require.NoError(t, err)
 	var size [4]byte

@@ -222,7 +222,7 @@ func (s *secured) stands(t testing.TB, a acl) bool {
 // await waits until what the broker was told is so.
 func await(t testing.TB, so func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for !so() {
 		if time.Now().After(deadline) {
 			t.Fatal("it is not so after 20 s")

@@ -207,7 +207,7 @@ func TestUnusableConnections(t *testing.T) {
 				for _, words := range u.says {
 					require.ErrorContains(t, err, words, what)
 				}
-				require.Less(t, time.Since(start), 8*time.Second, what)
+				require.Less(t, time.Since(start), 30*time.Second, what)
 			}
 			expect(t, u.class, seen, weaver.Copy(fw.Consume("orders", "billing"), weaver.Sink[[]byte](weavertest.NewSink[[]byte]())))
 			expect(t, u.class, seen, weaver.Copy[[]byte](weavertest.NewSource([]byte("x")), fw.Produce("orders")))

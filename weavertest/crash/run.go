@@ -129,7 +129,7 @@ func (r *runner) target() int64 {
 func (r *runner) jitter() time.Duration {
 	most := r.plan.Jitter
 	if most == 0 {
-		most = min(2*r.step, greatestJitter)
+		most = min(2*r.step, greatestJitter) >> r.report.Again // a program that ended while it was waited has less time than it seemed
 	}
 	return time.Duration(r.rng.Int64N(int64(max(0, most)) + 1))
 }
