@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	weaver "github.com/bohica-labs/dataweaver"
+	"github.com/bohica-labs/dataweaver/internal/tables"
 )
 
 // defaultCheckpoints is the table's name.
@@ -176,7 +177,7 @@ func (k *keeper) commit(ctx context.Context, envelope []byte, open bool) error {
 func (k *keeper) saved(pipe *pgconn.Pipeline) error {
 	_, err := finish(pipe)
 	if sqlState(err) == codeDivisionByZero { // no row has the version
-		return fmt.Errorf("%w: the checkpoint of %s in %s isn't of version %d any more", weaver.ErrFenced, brief(k.key), k.table.sql(), k.version)
+		return fmt.Errorf("%w: the checkpoint of %s in %s isn't of version %d any more", weaver.ErrFenced, tables.Brief(k.key), k.table.sql(), k.version)
 	}
 	return err
 }

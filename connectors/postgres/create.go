@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/bohica-labs/dataweaver/internal/tables"
 	"github.com/bohica-labs/dataweaver/retry"
 	"github.com/bohica-labs/dataweaver/row"
 )
@@ -59,7 +60,7 @@ func columnSQL(c row.Column) (string, error) {
 		}
 	}
 	if t == "" {
-		return "", fmt.Errorf("postgres: column %s is of no known kind (%s): make the table, or the column, yourself", brief(c.Name), describeKind(c))
+		return "", fmt.Errorf("postgres: column %s is of no known kind (%s): make the table, or the column, yourself", tables.Brief(c.Name), describeKind(c))
 	}
 	return t, nil
 }
@@ -157,7 +158,7 @@ func createSQL(name string, cols *row.Columns, key []string, mode Mode) (string,
 	}
 	for _, k := range key {
 		if cols.Index(k) < 0 {
-			return "", fmt.Errorf("postgres: %s is to be made, and there is no column %s for its key", name, brief(k))
+			return "", fmt.Errorf("postgres: %s is to be made, and there is no column %s for its key", name, tables.Brief(k))
 		}
 	}
 	if len(key) > 0 {

@@ -86,7 +86,7 @@ func (f *fetcher) prepare(ctx context.Context, resumes bool) error {
 		return err
 	}
 	named := *f.o
-	named.cursor = named.cursorOf(rel) // for good, whatever the key becomes
+	named.Cursor = named.CursorOf(rel.rows(), rel.key) // for good, whatever the key becomes
 	f.o = &named
 	if f.layout, err = f.o.layout(rel); err != nil {
 		return err
@@ -96,21 +96,21 @@ func (f *fetcher) prepare(ctx context.Context, resumes bool) error {
 			return err
 		}
 	}
-	if f.o.follow {
+	if f.o.Follow {
 		if err := f.checkFollow(ctx); err != nil {
 			return err
 		}
 	}
 	if !resumes {
-		f.following = f.o.follow && f.o.splits == 1
+		f.following = f.o.Follow && f.o.Ranges == 1
 	}
 	if len(f.start.Horizon) > 0 {
 		f.horizon = f.start.Horizon[0]
 	}
-	if f.following && !f.o.follow {
+	if f.following && !f.o.Follow {
 		return retry.Fatal(fmt.Errorf("postgres: the checkpoint was made with Follow, by the order of a cursor: set Follow, or begin %s anew without the checkpoint", f.o))
 	}
-	if f.o.follow && !f.following && f.horizon.IsNull() && resumes {
+	if f.o.Follow && !f.following && f.horizon.IsNull() && resumes {
 		return retry.Fatal(fmt.Errorf("postgres: the checkpoint was made without Follow: it doesn't say from where to follow %s; begin anew without it", f.o))
 	}
 	return f.checkKinds()
@@ -124,22 +124,22 @@ func (f *fetcher) checkKinds() error {
 		}
 		for i, v := range values {
 			if c := f.layout.fields[fields[i]]; v.Kind() != c.kind {
-				return retry.Fatal(fmt.Errorf("postgres: column %s of %s is %s now, and was %v when the checkpoint was made, in whose order the table was read: begin anew without it", brief(c.name), f.o, c.typ, v.Kind()))
+				return retry.Fatal(fmt.Errorf("postgres: column %s of %s is %s now, and was %v when the checkpoint was made, in whose order the table was read: begin anew without it", tables.Brief(c.name), f.o, c.typ, v.Kind()))
 			}
 		}
 		return nil
 	}
 	for _, values := range [][]row.Value{f.start.Range.After, f.start.Range.Last} {
-		if err := check(f.layout.key, values); err != nil {
+		if err := check(f.layout.Key, values); err != nil {
 			return err
 		}
 	}
 	if !f.horizon.IsNull() {
-		if err := check([]int{f.layout.cursor}, []row.Value{f.horizon}); err != nil {
+		if err := check([]int{f.layout.Cursor}, []row.Value{f.horizon}); err != nil {
 			return err
 		}
 	}
-	return check(f.layout.order(f.following), f.at)
+	return check(f.layout.Order(f.following), f.at)
 }
 
 // begin starts to fetch. end ends it.
@@ -173,7 +173,7 @@ func release(conn *pgx.Conn) {
 
 func (f *fetcher) run(ctx context.Context) error {
 	switch {
-	case !f.o.follow:
+	case !f.o.Follow:
 		return f.pages(ctx)
 	case f.o.notify != "":
 		l := listener{db: f.o.db, session: f.o.session, channel: f.o.notify, wake: f.wake, log: f.log}
@@ -295,7 +295,7 @@ func (f *fetcher) refresh(ctx context.Context, because error) error {
 		f.log.Info("the columns of a table have changed", "source", f.o.String(), "why", because.Error())
 	}
 	f.layout = l
-	if f.o.follow {
+	if f.o.Follow {
 		if err := f.checkFollow(ctx); err != nil {
 			return err
 		}

@@ -7,33 +7,24 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/bohica-labs/dataweaver/internal/tables"
 	"github.com/bohica-labs/dataweaver/retry"
 	"github.com/bohica-labs/dataweaver/row"
 )
-
-// cursorOf returns the cursor's name; "": there is none.
-func (o *origin) cursorOf(rel *relation) string {
-	if o.cursor == "" && o.follow && len(rel.key) == 1 {
-		if c := rel.column(rel.key[0]); c != nil && c.kind == row.KindInt {
-			return c.name
-		}
-	}
-	return o.cursor
-}
 
 // checkFollow refuses what can't be followed without missing rows.
 func (f *fetcher) checkFollow(ctx context.Context) error {
 	ctx, cancel := f.o.session.bound(ctx)
 	defer cancel()
 	rel := f.layout.rel
-	if f.layout.cursor < 0 {
+	if f.layout.Cursor < 0 {
 		return retry.Fatal(fmt.Errorf("postgres: %s can't be followed without a Cursor: name a column that later rows have a greater value in", f.o))
 	}
-	c := f.layout.fields[f.layout.cursor].column
+	c := f.layout.fields[f.layout.Cursor].column
 	switch c.form {
 	case formInt2, formInt4, formInt8, formTimestamp, formTimestamptz:
 	default:
-		return retry.Fatal(fmt.Errorf("postgres: %s can't be followed by column %s: it is %s, and must be an integer or a timestamp", f.o, brief(c.name), c.typ))
+		return retry.Fatal(fmt.Errorf("postgres: %s can't be followed by column %s: it is %s, and must be an integer or a timestamp", f.o, tables.Brief(c.name), c.typ))
 	}
 	var standby bool
 	if err := f.conn.QueryRow(ctx, "SELECT pg_catalog.pg_is_in_recovery()", pgx.QueryExecModeExec).Scan(&standby); err != nil {
@@ -72,7 +63,7 @@ WHERE a.attrelid = $1::oid AND a.attname = $2::text AND s.seqrelid IN (
 func (f *fetcher) checkSequences(ctx context.Context, c *column) error {
 	rows, err := f.conn.Query(ctx, sequencesSQL, pgx.QueryExecModeExec, f.layout.rel.table.oid, c.name)
 	if err != nil {
-		return sourceError(fmt.Errorf("postgres: looking up the sequence of column %s: %w", brief(c.name), err))
+		return sourceError(fmt.Errorf("postgres: looking up the sequence of column %s: %w", tables.Brief(c.name), err))
 	}
 	defer rows.Close()
 	for rows.Next() {
@@ -92,11 +83,11 @@ func (f *fetcher) checkSequences(ctx context.Context, c *column) error {
 			why = fmt.Sprintf("it begins anew at its end (ALTER SEQUENCE %s NO CYCLE)", name)
 		}
 		if why != "" {
-			return retry.Fatal(fmt.Errorf("postgres: %s can't be followed by column %s, rows would be missed: of the sequence %s, %s", f.o, brief(c.name), name, why))
+			return retry.Fatal(fmt.Errorf("postgres: %s can't be followed by column %s, rows would be missed: of the sequence %s, %s", f.o, tables.Brief(c.name), name, why))
 		}
 	}
 	if err := rows.Err(); err != nil {
-		return sourceError(fmt.Errorf("postgres: looking up the sequence of column %s: %w", brief(c.name), err))
+		return sourceError(fmt.Errorf("postgres: looking up the sequence of column %s: %w", tables.Brief(c.name), err))
 	}
 	return nil
 }

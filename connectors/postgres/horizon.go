@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgtype"
 
+	"github.com/bohica-labs/dataweaver/internal/tables"
 	"github.com/bohica-labs/dataweaver/retry"
 	"github.com/bohica-labs/dataweaver/row"
 )
@@ -56,7 +57,7 @@ func (f *fetcher) advance(ctx context.Context) (bool, error) {
 	return true, nil
 }
 
-func (f *fetcher) cursor() *column { return f.layout.fields[f.layout.cursor].column }
+func (f *fetcher) cursor() *column { return f.layout.fields[f.layout.Cursor].column }
 
 // isAfter reports whether a cursor is greater than another one.
 func isAfter(a, b row.Value) bool {
@@ -122,7 +123,7 @@ func (f *fetcher) askGreatest(ctx context.Context) (m row.Value, age time.Durati
 			continue
 		}
 		if values[0] == nil {
-			refused = retry.Fatal(fmt.Errorf("postgres: %s has a row where the Cursor %s is NULL: it would be missed", f.o, brief(c.name)))
+			refused = retry.Fatal(fmt.Errorf("postgres: %s has a row where the Cursor %s is NULL: it would be missed", f.o, tables.Brief(c.name)))
 			continue
 		}
 		decode, _ := decoderOf(c.columnType)

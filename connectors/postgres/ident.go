@@ -6,6 +6,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/bohica-labs/dataweaver/internal/tables"
 	"github.com/bohica-labs/dataweaver/retry"
 )
 
@@ -53,7 +54,7 @@ func checkName(what, name string) error {
 	default:
 		return nil
 	}
-	return retry.Fatal(fmt.Errorf("postgres: %s %s %w", what, brief(name), err))
+	return retry.Fatal(fmt.Errorf("postgres: %s %s %w", what, tables.Brief(name), err))
 }
 
 // checkNames is checkName for several, each of which may stand once.
@@ -64,18 +65,9 @@ func checkNames(what string, names []string) error {
 			return err
 		}
 		if seen[name] {
-			return retry.Fatal(fmt.Errorf("postgres: %s %s stands twice", what, brief(name)))
+			return retry.Fatal(fmt.Errorf("postgres: %s %s stands twice", what, tables.Brief(name)))
 		}
 		seen[name] = true
 	}
 	return nil
-}
-
-// brief quotes a name for an error, whatever it consists of.
-func brief(name string) string {
-	const limit = 80
-	if len(name) > limit {
-		return fmt.Sprintf("%q…", name[:limit])
-	}
-	return fmt.Sprintf("%q", name)
 }

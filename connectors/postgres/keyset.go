@@ -42,19 +42,19 @@ func (p *page) sql() (string, *arguments, error) {
 		}
 		return nil
 	}
-	order := p.layout.order(p.following)
+	order := p.layout.Order(p.following)
 	after := p.bounds.After
 	if !p.following && len(p.at) > 0 {
 		after = nil // at is in the range
 	}
-	if err := compare(p.layout.key, " > ", after); err != nil {
+	if err := compare(p.layout.Key, " > ", after); err != nil {
 		return "", nil, err
 	}
-	if err := compare(p.layout.key, " <= ", p.bounds.Last); err != nil {
+	if err := compare(p.layout.Key, " <= ", p.bounds.Last); err != nil {
 		return "", nil, err
 	}
 	if !p.horizon.IsNull() {
-		if err := compare([]int{p.layout.cursor}, " <= ", []row.Value{p.horizon}); err != nil {
+		if err := compare([]int{p.layout.Cursor}, " <= ", []row.Value{p.horizon}); err != nil {
 			return "", nil, err
 		}
 	}

@@ -11,22 +11,18 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/bohica-labs/dataweaver/internal/tables"
 	"github.com/bohica-labs/dataweaver/retry"
 	"github.com/bohica-labs/dataweaver/row"
 )
 
-// layout is what the rows of pages look like: the columns that are shown, and behind them those that only reading needs. It
-// doesn't change.
+// layout is what the rows of pages look like. It doesn't change.
 type layout struct {
-	rel       *relation
-	cols      *row.Columns // what is shown
-	fields    []field      // all
-	formats   []int16
-	list      string // the fields in SQL
-	key       []int  // of fields
-	following []int  // the cursor and what of the key is not the cursor; nil: there is none
-	cursor    int    // of fields; -1: none
-	deleted   int    // likewise
+	tables.Selection
+	rel     *relation
+	fields  []field // its Columns
+	formats []int16
+	list    string // the fields in SQL
 }
 
 // field is a column of a page.
@@ -37,88 +33,23 @@ type field struct {
 
 // layout says what is read of a relation.
 func (o *origin) layout(rel *relation) (*layout, error) {
-	shown := o.columns
-	star := false
-	switch {
-	case len(shown) > 0:
-	case o.fields != nil:
-		for _, c := range o.fields(rel.names()).All() {
-			if rel.column(c.Name) != nil { // what is missing, the Scanner knows whether it matters
-				shown = append(shown, c.Name)
-			}
-		}
-	default:
-		shown, star = rel.names(), true
-	}
-	l := &layout{rel: rel, cursor: -1, deleted: -1}
-	cols := make([]row.Column, 0, len(shown))
-	for _, name := range shown {
-		i, err := l.add(o, name, "Columns")
-		if err != nil {
-			return nil, err
-		}
-		c := l.fields[i].row()
-		c.Key = slices.Contains(rel.key, name)
-		cols = append(cols, c)
-	}
-	var err error
-	if l.cols, err = row.NewColumns(cols...); err != nil {
+	selected, err := o.Select(rel.rows(), rel.key)
+	if err != nil {
 		return nil, retry.Fatal(fmt.Errorf("postgres: %s: %w", o, err))
 	}
-	for _, name := range rel.key {
-		i, err := l.add(o, name, "Key")
-		if err != nil {
-			return nil, err
-		}
-		l.key = append(l.key, i)
+	l := &layout{Selection: selected, rel: rel}
+	names := make([]string, len(selected.Columns))
+	for i, at := range selected.Columns {
+		c := &rel.columns[at]
+		decode, format := decoderOf(c.columnType)
+		l.fields = append(l.fields, field{c, decode})
+		l.formats = append(l.formats, format)
+		names[i] = "t." + quote(c.name)
 	}
-	if o.deleted != "" {
-		if l.deleted, err = l.add(o, o.deleted, "Deleted"); err != nil {
-			return nil, err
-		}
-	}
-	if name := o.cursorOf(rel); name != "" {
-		if l.cursor, err = l.add(o, name, "Cursor"); err != nil {
-			return nil, err
-		}
-		l.following = []int{l.cursor}
-		for _, i := range l.key {
-			if i != l.cursor {
-				l.following = append(l.following, i)
-			}
-		}
-	}
-	names := make([]string, len(l.fields))
-	for i, f := range l.fields {
-		names[i] = "t." + quote(f.name)
-	}
-	if l.list = strings.Join(names, ", "); star {
+	if l.list = strings.Join(names, ", "); selected.All {
 		l.list = "t.*" // so that a column that is added shows
 	}
 	return l, nil
-}
-
-// add adds a column unless it is there, and returns its index.
-func (l *layout) add(o *origin, name, option string) (int, error) {
-	if i := slices.IndexFunc(l.fields, func(f field) bool { return f.name == name }); i >= 0 {
-		return i, nil
-	}
-	c := l.rel.column(name)
-	if c == nil {
-		return 0, retry.Fatal(fmt.Errorf("postgres: %s has no column %s, which %s names", o, brief(name), option))
-	}
-	decode, format := decoderOf(c.columnType)
-	l.fields = append(l.fields, field{c, decode})
-	l.formats = append(l.formats, format)
-	return len(l.fields) - 1, nil
-}
-
-// order returns the fields that rows are read by.
-func (l *layout) order(following bool) []int {
-	if following {
-		return l.following
-	}
-	return l.key
 }
 
 // fits reports whether a page is as the layout says.
@@ -157,7 +88,7 @@ func (a *arguments) add(c *column, v row.Value) (string, error) {
 // argument encodes a value of a column's kind: times in binary, for their texts depend on the session, and the rest as text.
 func argument(c *column, v row.Value) ([]byte, int16, error) {
 	if v.Kind() != c.kind {
-		return nil, 0, fmt.Errorf("postgres: a value of kind %v for column %s, which is %s", v.Kind(), brief(c.name), c.typ)
+		return nil, 0, fmt.Errorf("postgres: a value of kind %v for column %s, which is %s", v.Kind(), tables.Brief(c.name), c.typ)
 	}
 	switch v.Kind() {
 	case row.KindBool:
@@ -202,7 +133,7 @@ func argument(c *column, v row.Value) ([]byte, int16, error) {
 		return binary.BigEndian.AppendUint64(nil, uint64(micros)), formatBinary, nil //nolint:gosec // its bits
 	default:
 	}
-	return nil, 0, fmt.Errorf("postgres: a value of kind %v can't be compared with column %s", v.Kind(), brief(c.name))
+	return nil, 0, fmt.Errorf("postgres: a value of kind %v can't be compared with column %s", v.Kind(), tables.Brief(c.name))
 }
 
 func floatText(f float64, bits int) []byte {

@@ -268,7 +268,7 @@ func (l *loader) valueError(p *plan, bad int, err error) error {
 		return retry.Permanent(fmt.Errorf("postgres: %s: %w", l.tab, err))
 	}
 	t := &p.targets[bad]
-	return retry.Permanent(fmt.Errorf("postgres: column %s (%s) of %s: %w", brief(t.name), t.typ, l.tab, err))
+	return retry.Permanent(fmt.Errorf("postgres: column %s (%s) of %s: %w", tables.Brief(t.name), t.typ, l.tab, err))
 }
 
 // stageDelete encodes the deletion of a row, by its key among values or by a record's key.

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/bohica-labs/dataweaver/internal/tables"
 	"github.com/bohica-labs/dataweaver/retry"
 	"github.com/bohica-labs/dataweaver/row"
 )
@@ -59,7 +60,7 @@ func fitting(tab *table, c row.Column, to *column, goType func(string) string) e
 	if what == "" {
 		what = "the record's"
 	}
-	return retry.Fatal(fmt.Errorf("postgres: column %s of %s is a %s, which %s, a %s, can't be", brief(c.Name), tab, to.typ, what, describeKind(c)))
+	return retry.Fatal(fmt.Errorf("postgres: column %s of %s is a %s, which %s, a %s, can't be", tables.Brief(c.Name), tab, to.typ, what, describeKind(c)))
 }
 
 func describeKind(c row.Column) string {
@@ -80,7 +81,7 @@ func (p *plan) complete(tab *table, key []string) error {
 	for _, name := range key {
 		i := slices.IndexFunc(p.targets, func(t target) bool { return t.name == name })
 		if i < 0 {
-			return fmt.Errorf("postgres: column %s, which is part of the key of %s, is missing", brief(name), tab)
+			return fmt.Errorf("postgres: column %s, which is part of the key of %s, is missing", tables.Brief(name), tab)
 		}
 		c := *p.targets[i].column
 		c.notNull = true // else NULLs are never the same key
@@ -90,7 +91,7 @@ func (p *plan) complete(tab *table, key []string) error {
 	for i := range tab.columns {
 		c := &tab.columns[i]
 		if c.notNull && !c.hasDefault && !slices.ContainsFunc(p.targets, func(t target) bool { return t.name == c.name }) {
-			return fmt.Errorf("postgres: column %s of %s is NOT NULL without a default, and is missing", brief(c.name), tab)
+			return fmt.Errorf("postgres: column %s of %s is NOT NULL without a default, and is missing", tables.Brief(c.name), tab)
 		}
 	}
 	return nil

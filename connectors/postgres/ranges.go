@@ -43,11 +43,11 @@ func (o *origin) ranges(ctx context.Context, plan checkpoint.Store) ([]tables.Ra
 
 // planKey is what the ranges are stored under. It has what they depend on.
 func (o *origin) planKey(rel *relation) string {
-	what := o.query
+	what := o.Query
 	if rel.table != nil {
 		what = rel.table.sql()
 	}
-	return "postgres ranges: " + strconv.Itoa(o.splits) + " of " + quoteAll(rel.key) + " in " + what
+	return "postgres ranges: " + strconv.Itoa(o.Ranges) + " of " + quoteAll(rel.key) + " in " + what
 }
 
 // boundaries looks for keys that have equally many rows between them: in a sample of a large table, or else in all rows.
@@ -57,7 +57,7 @@ func (o *origin) boundaries(ctx context.Context, conn *pgx.Conn, rel *relation) 
 	} else if percent > 0 {
 		sample := " TABLESAMPLE SYSTEM (" + strconv.FormatFloat(percent, 'g', -1, 64) + ") REPEATABLE (1)"
 		boundaries, err := o.quantiles(ctx, conn, rel, rel.from+sample)
-		if err != nil || len(boundaries) == o.splits-1 {
+		if err != nil || len(boundaries) == o.Ranges-1 {
 			return boundaries, err
 		}
 	}
@@ -77,7 +77,7 @@ WHERE c.oid = $1::oid OR c.oid IN (SELECT relid FROM pg_catalog.pg_partition_tre
 	if err := conn.QueryRow(ctx, sql, pgx.QueryExecModeExec, rel.table.oid).Scan(&rows); err != nil {
 		return 0, sourceError(fmt.Errorf("postgres: asking how large %s is: %w", o, err))
 	}
-	want := float64(sampleRows + sampleRowsPerRange*o.splits)
+	want := float64(sampleRows + sampleRowsPerRange*o.Ranges)
 	if rows < 2*want {
 		return 0, nil
 	}
@@ -98,7 +98,7 @@ func (o *origin) quantiles(ctx context.Context, conn *pgx.Conn, rel *relation, f
 	}
 	columns := strings.Join(names, ", ")
 	sql := "SELECT " + columns + " FROM (SELECT t.*, lead(weaver_part) OVER (ORDER BY " + columns + ") AS weaver_next FROM (SELECT " + columns + ", ntile(" +
-		strconv.Itoa(o.splits) + ") OVER (ORDER BY " + columns + ") AS weaver_part FROM " + from + ") AS t) AS t WHERE weaver_part < weaver_next ORDER BY " + columns
+		strconv.Itoa(o.Ranges) + ") OVER (ORDER BY " + columns + ") AS weaver_part FROM " + from + ") AS t) AS t WHERE weaver_part < weaver_next ORDER BY " + columns
 	result := conn.PgConn().ExecParams(ctx, sql, nil, nil, nil, formats)
 	var boundaries [][]row.Value
 	var refused error
@@ -111,7 +111,7 @@ func (o *origin) quantiles(ctx context.Context, conn *pgx.Conn, rel *relation, f
 				v, err = decoders[i](&scratch{}, append([]byte{}, p...))
 			}
 			if err != nil {
-				refused = fmt.Errorf("postgres: column %s: %w", brief(rel.key[i]), err)
+				refused = fmt.Errorf("postgres: column %s: %w", tables.Brief(rel.key[i]), err)
 			}
 			boundary[i] = v
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	weaver "github.com/bohica-labs/dataweaver"
+	"github.com/bohica-labs/dataweaver/internal/tables"
 	"github.com/bohica-labs/dataweaver/retry"
 	"github.com/bohica-labs/dataweaver/row"
 )
@@ -39,7 +40,7 @@ var (
 
 // scannerFor returns what makes a T of rows.
 func scannerFor[T any](shape *row.Shape[T], o *origin, l *layout) (*row.Scanner[T], error) {
-	s, err := shape.Scanner(l.cols, len(o.columns) == 0)
+	s, err := shape.Scanner(l.Shown, len(o.Columns) == 0)
 	if err != nil {
 		return nil, retry.Fatal(fmt.Errorf("postgres: %s: %w", o, err))
 	}
@@ -54,7 +55,7 @@ func (r *reader[T]) use(l *layout) error {
 	}
 	r.scanner, r.layout = s, l
 	r.values = make([]row.Value, len(l.fields))
-	r.keys = make([]row.Value, len(l.key))
+	r.keys = make([]row.Value, len(l.Key))
 	return nil
 }
 
@@ -142,25 +143,25 @@ func (r *reader[T]) add(b *weaver.Batch[T]) error {
 			continue
 		}
 		if r.values[i], err = r.layout.fields[i].decode(&r.scratch, p); err != nil && refused == nil {
-			refused = fmt.Errorf("column %s: %w", brief(r.layout.fields[i].name), err)
+			refused = fmt.Errorf("column %s: %w", tables.Brief(r.layout.fields[i].name), err)
 		}
 	}
 	r.left--
 	r.seq++
-	for i, k := range r.layout.key {
+	for i, k := range r.layout.Key {
 		r.keys[i] = r.values[k]
 	}
 	r.key = row.AppendKey(r.key[:0], r.keys...)
-	if i := r.layout.cursor; i >= 0 {
+	if i := r.layout.Cursor; i >= 0 {
 		r.note(r.values[i])
 	}
 	record := b.Add()
 	if refused == nil {
-		refused = r.scanner.Scan(&record.Value, r.values[:r.layout.cols.Len()])
+		refused = r.scanner.Scan(&record.Value, r.values[:r.layout.Shown.Len()])
 	}
 	if refused != nil {
 		b.Records = b.Records[:len(b.Records)-1]
-		raw, err := row.Row{Columns: r.layout.cols, Values: r.values[:r.layout.cols.Len()]}.AppendJSON(nil)
+		raw, err := row.Row{Columns: r.layout.Shown, Values: r.values[:r.layout.Shown.Len()]}.AppendJSON(nil)
 		if err != nil {
 			raw = r.key
 		}
@@ -169,10 +170,10 @@ func (r *reader[T]) add(b *weaver.Batch[T]) error {
 	}
 	record.Key = b.Copy(r.key)
 	record.Seq = r.seq
-	if i := r.layout.cursor; i >= 0 {
+	if i := r.layout.Cursor; i >= 0 {
 		record.Time = timeOf(r.values[i])
 	}
-	if i := r.layout.deleted; i >= 0 && isDeleted(r.values[i]) {
+	if i := r.layout.Deleted; i >= 0 && isDeleted(r.values[i]) {
 		record.Op = weaver.Delete
 	}
 	b.Weigh(r.at - r.last)

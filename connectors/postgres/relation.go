@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/bohica-labs/dataweaver/internal/tables"
 	"github.com/bohica-labs/dataweaver/retry"
 	"github.com/bohica-labs/dataweaver/row"
 )
@@ -30,26 +31,27 @@ func (r *relation) column(name string) *column {
 	return &r.columns[i]
 }
 
-func (r *relation) names() []string {
-	names := make([]string, len(r.columns))
+// rows returns the columns as others see them.
+func (r *relation) rows() []row.Column {
+	rows := make([]row.Column, len(r.columns))
 	for i := range r.columns {
-		names[i] = r.columns[i].name
+		rows[i] = r.columns[i].row()
 	}
-	return names
+	return rows
 }
 
 // describe looks up what is read.
 func (o *origin) describe(ctx context.Context, conn *pgx.Conn) (*relation, error) {
 	ctx, cancel := o.session.bound(ctx)
 	defer cancel()
-	r := &relation{key: o.key}
-	if o.query != "" {
-		r.from = "(" + o.query + "\n) AS t" // a line of its own: the query may end with a comment
+	r := &relation{key: o.Key}
+	if o.Query != "" {
+		r.from = "(" + o.Query + "\n) AS t" // a line of its own: the query may end with a comment
 		if err := r.describeQuery(ctx, conn); err != nil {
 			return nil, sourceError(fmt.Errorf("postgres: the Query: %w", err))
 		}
 	} else {
-		t, err := describe(ctx, conn, o.schema, o.name)
+		t, err := describe(ctx, conn, o.schema, o.Table)
 		if err != nil {
 			return nil, err
 		}
@@ -69,9 +71,9 @@ func (o *origin) checkKey(r *relation) error {
 	for _, name := range r.key {
 		switch c := r.column(name); {
 		case c == nil:
-			return retry.Fatal(fmt.Errorf("postgres: %s has no column %s, which Key names", o, brief(name)))
+			return retry.Fatal(fmt.Errorf("postgres: %s has no column %s, which Key names", o, tables.Brief(name)))
 		case c.kind == row.KindArray || c.kind == row.KindJSON:
-			return retry.Fatal(fmt.Errorf("postgres: %s can't be read by column %s: %s is no type for a key", o, brief(name), c.typ))
+			return retry.Fatal(fmt.Errorf("postgres: %s can't be read by column %s: %s is no type for a key", o, tables.Brief(name), c.typ))
 		}
 	}
 	if r.table != nil {
@@ -84,7 +86,7 @@ func (o *origin) checkKey(r *relation) error {
 		return retry.Fatal(fmt.Errorf("postgres: %s has no unique index on %s, so that Key may not tell its rows apart: add one, or another column to Key", o, quoteAll(r.key)))
 	}
 	ordered := r.key
-	if name := o.cursorOf(r); o.follow && name != "" && !slices.Contains(ordered, name) {
+	if name := o.CursorOf(r.rows(), r.key); o.Follow && name != "" && !slices.Contains(ordered, name) {
 		ordered = append(slices.Clone(ordered), name)
 	}
 	for _, name := range ordered {
@@ -93,7 +95,7 @@ func (o *origin) checkKey(r *relation) error {
 		}
 	}
 	if plain && len(r.nullable) > 0 {
-		return retry.Fatal(fmt.Errorf("postgres: column %s of %s may be NULL, and rows that have it so would be missed: alter it to NOT NULL, or read by another one (Key, Cursor)", brief(r.nullable[0]), o))
+		return retry.Fatal(fmt.Errorf("postgres: column %s of %s may be NULL, and rows that have it so would be missed: alter it to NOT NULL, or read by another one (Key, Cursor)", tables.Brief(r.nullable[0]), o))
 	}
 	return nil
 }
@@ -164,7 +166,7 @@ func (r *relation) describeQuery(ctx context.Context, conn *pgx.Conn) error {
 	seen := map[string]bool{}
 	for _, f := range statement.Fields {
 		if seen[f.Name] {
-			return retry.Fatal(fmt.Errorf("it has two columns %s: name one otherwise, with AS", brief(f.Name)))
+			return retry.Fatal(fmt.Errorf("it has two columns %s: name one otherwise, with AS", tables.Brief(f.Name)))
 		}
 		seen[f.Name] = true
 		r.columns = append(r.columns, column{

@@ -120,10 +120,10 @@ func (f *fetcher) take(ctx context.Context) (*block, error) {
 // checkOrder refuses rows that the next page could not tell apart from these.
 func (f *fetcher) checkOrder(values [][]byte) error {
 	f.key, f.before = f.before[:0], f.key
-	for _, i := range f.layout.order(f.following) {
+	for _, i := range f.layout.Order(f.following) {
 		v := values[i]
 		if v == nil {
-			return retry.Fatal(fmt.Errorf("postgres: %s has a row where %s is NULL, by which it is read: rows after it would be missed", f.o, brief(f.layout.fields[i].name)))
+			return retry.Fatal(fmt.Errorf("postgres: %s has a row where %s is NULL, by which it is read: rows after it would be missed", f.o, tables.Brief(f.layout.fields[i].name)))
 		}
 		f.key = binary.BigEndian.AppendUint32(f.key, uint32(len(v))) //nolint:gosec // as it came
 		f.key = append(f.key, v...)
@@ -154,7 +154,7 @@ func (c *block) value(at int) (p []byte, next int, err error) {
 
 // orderOf returns what the row that begins at an index of data is ordered by. It shares no memory with the block.
 func (c *block) orderOf(at int) ([]row.Value, error) {
-	order := c.layout.order(c.following)
+	order := c.layout.Order(c.following)
 	values := make([]row.Value, len(order))
 	var s scratch
 	for i := range c.layout.fields {
@@ -168,7 +168,7 @@ func (c *block) orderOf(at int) ([]row.Value, error) {
 				continue
 			}
 			if values[k], err = c.layout.fields[i].decode(&s, bytes.Clone(p)); err != nil {
-				return nil, retry.Fatal(fmt.Errorf("column %s: %w", brief(c.layout.fields[i].name), err))
+				return nil, retry.Fatal(fmt.Errorf("column %s: %w", tables.Brief(c.layout.fields[i].name), err))
 			}
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	weaver "github.com/bohica-labs/dataweaver"
+	"github.com/bohica-labs/dataweaver/internal/tables"
 	"github.com/bohica-labs/dataweaver/retry"
 	"github.com/bohica-labs/dataweaver/row"
 )
@@ -62,9 +63,9 @@ func NewSink[T any](db Database, table string) *Sink[T] { return &Sink[T]{db: db
 // String names the sink's table, and nothing of how the database is reached.
 func (s *Sink[T]) String() string {
 	if s.Schema != "" {
-		return fmt.Sprintf("postgres.Sink(%s.%s)", brief(s.Schema), brief(s.table))
+		return fmt.Sprintf("postgres.Sink(%s.%s)", tables.Brief(s.Schema), tables.Brief(s.table))
 	}
-	return fmt.Sprintf("postgres.Sink(%s)", brief(s.table))
+	return fmt.Sprintf("postgres.Sink(%s)", tables.Brief(s.table))
 }
 
 const defaultCommitRows = 10_000
@@ -114,7 +115,7 @@ func (s *Sink[T]) OpenWriter(ctx context.Context, at weaver.Lane) (weaver.Writer
 	}
 	shape, err := row.ShapeOf[T]()
 	if err != nil {
-		return nil, retry.Fatal(fmt.Errorf("postgres: table %s: %w", brief(s.table), err))
+		return nil, retry.Fatal(fmt.Errorf("postgres: table %s: %w", tables.Brief(s.table), err))
 	}
 	log := at.Log
 	if log == nil {
@@ -168,7 +169,7 @@ func (s *Sink[T]) keyOfTable(tab *table) ([]string, error) {
 	}
 	for _, name := range key {
 		if tab.column(name) == nil {
-			return nil, retry.Fatal(fmt.Errorf("postgres: %s has no column %s, which is in Sink.Key", tab, brief(name)))
+			return nil, retry.Fatal(fmt.Errorf("postgres: %s has no column %s, which is in Sink.Key", tab, tables.Brief(name)))
 		}
 	}
 	if !tab.isUnique(key) {

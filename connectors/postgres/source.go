@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"slices"
-	"sync"
 	"time"
 
 	weaver "github.com/bohica-labs/dataweaver"
@@ -105,7 +103,7 @@ func (s *Source[T]) String() string {
 	if s.Query != "" {
 		return "postgres.Source(query)"
 	}
-	return fmt.Sprintf("postgres.Source(%s)", brief(s.name))
+	return fmt.Sprintf("postgres.Source(%s)", tables.Brief(s.name))
 }
 
 // Defaults and bounds of the options.
@@ -113,24 +111,17 @@ const (
 	defaultPageRows  = 10_000
 	defaultPollEvery = time.Second
 	defaultSlack     = 100 * time.Millisecond
-	maxSplits        = 1000
 )
 
 // origin is what a Source reads, whatever T is. It doesn't change.
 type origin struct {
-	db           Database
-	session      session
-	schema, name string
-	query        string
-	key, columns []string
-	pageRows     int
-	splits       int
-	follow       bool
-	cursor       string
-	slack, poll  time.Duration
-	notify       string
-	deleted      string
-	fields       func(names []string) *row.Columns // the columns of a struct by the table's names; nil: T takes all
+	db      Database
+	session session
+	tables.Wanted
+	schema      string
+	pageRows    int
+	slack, poll time.Duration
+	notify      string
 }
 
 // origin checks the options.
@@ -140,10 +131,9 @@ func (s *Source[T]) origin() (*origin, *row.Shape[T], error) {
 		return nil, nil, retry.Fatal(err)
 	}
 	o := &origin{
-		db: s.db, schema: s.Schema, name: s.name, query: s.Query, key: s.Key, columns: s.Columns,
-		pageRows: orDefault(s.PageRows, defaultPageRows), splits: orDefault(s.Ranges, 1),
-		follow: s.Follow, cursor: s.Cursor, slack: orDefault(s.Slack, defaultSlack), poll: orDefault(s.PollEvery, defaultPollEvery),
-		notify: s.Notify, deleted: s.Deleted,
+		db: s.db, schema: s.Schema, notify: s.Notify,
+		Wanted:   tables.Wanted{Table: s.name, Query: s.Query, Columns: s.Columns, Key: s.Key, Follow: s.Follow, Cursor: s.Cursor, Deleted: s.Deleted, Ranges: orDefault(s.Ranges, 1)},
+		pageRows: orDefault(s.PageRows, defaultPageRows), slack: orDefault(s.Slack, defaultSlack), poll: orDefault(s.PollEvery, defaultPollEvery),
 		session: session{
 			connect: s.ConnectTimeout, statement: s.StatementTimeout, lock: s.LockTimeout,
 			// What has no binary format here comes as its text, which must say all there is to say.
@@ -151,30 +141,24 @@ func (s *Source[T]) origin() (*origin, *row.Shape[T], error) {
 		},
 	}
 	if shape.Columns() != nil {
-		o.fields = shape.Match
+		o.Fields = shape.Match
 	}
 	return o, shape, o.check()
 }
 
 func (o *origin) check() error {
-	switch {
-	case o.query == "" && o.name == "":
-		return retry.Fatal(errors.New("postgres: the source has neither a table nor a Query"))
-	case o.query != "" && o.name != "":
-		return retry.Fatal(fmt.Errorf("postgres: the source has both the table %s and a Query", brief(o.name)))
-	case o.query != "" && len(o.key) == 0:
-		return retry.Fatal(errors.New("postgres: a Query needs Key, the columns that tell its rows apart"))
-	case o.splits > maxSplits:
-		return retry.Fatal(fmt.Errorf("postgres: Ranges is %d, at most %d are of use", o.splits, maxSplits))
-	case o.notify != "" && !o.follow:
+	if err := o.Check(); err != nil {
+		return retry.Fatal(fmt.Errorf("postgres: %w", err))
+	}
+	if o.notify != "" && !o.Follow {
 		return retry.Fatal(errors.New("postgres: Notify is for Follow"))
 	}
-	for what, names := range map[string][]string{"Key": o.key, "Columns": o.columns} {
+	for what, names := range map[string][]string{"Key": o.Key, "Columns": o.Columns} {
 		if err := checkNames("a name in "+what, names); err != nil {
 			return err
 		}
 	}
-	for what, name := range map[string]string{"Cursor": o.cursor, "Deleted": o.deleted, "Notify": o.notify} {
+	for what, name := range map[string]string{"Cursor": o.Cursor, "Deleted": o.Deleted, "Notify": o.notify} {
 		if name == "" {
 			continue
 		}
@@ -187,10 +171,10 @@ func (o *origin) check() error {
 
 // String names what is read in errors.
 func (o *origin) String() string {
-	if o.query != "" {
+	if o.Query != "" {
 		return "the Query"
 	}
-	return "table " + qualified(o.schema, o.name)
+	return "table " + qualified(o.schema, o.Table)
 }
 
 // CheckHealth implements weaver.HealthChecker: it connects and looks the table up.
@@ -248,35 +232,11 @@ func (s *Source[T]) Splits(ctx context.Context) (weaver.Splits, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.splits == 1 {
-		return &splitList{splits: []weaver.Split{{Bounded: !o.follow}}}, nil
+	var ranges []tables.Range
+	if o.Ranges > 1 {
+		if ranges, err = o.ranges(ctx, s.Plan); err != nil {
+			return nil, err
+		}
 	}
-	ranges, err := o.ranges(ctx, s.Plan)
-	if err != nil {
-		return nil, err
-	}
-	splits := make([]weaver.Split, len(ranges))
-	for i, r := range ranges {
-		splits[i] = weaver.Split{ID: fmt.Sprintf("%d/%d", i+1, o.splits), Bounded: !o.follow, Handle: r}
-	}
-	return &splitList{splits: splits}, nil
+	return tables.Splits(ranges, o.Ranges, !o.Follow), nil
 }
-
-// splitList tells all splits at once.
-type splitList struct {
-	once   sync.Once
-	splits []weaver.Split
-}
-
-// Next implements weaver.Splits.
-func (s *splitList) Next(ctx context.Context) (change weaver.Change, err error) {
-	if err := ctx.Err(); err != nil {
-		return weaver.Change{}, context.Cause(ctx)
-	}
-	err = io.EOF
-	s.once.Do(func() { change, err = weaver.Change{Add: s.splits}, nil })
-	return change, err
-}
-
-// Close implements weaver.Splits.
-func (s *splitList) Close() error { return nil }

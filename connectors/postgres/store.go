@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/bohica-labs/dataweaver/checkpoint"
+	"github.com/bohica-labs/dataweaver/internal/tables"
 	"github.com/bohica-labs/dataweaver/retry"
 )
 
@@ -65,7 +66,7 @@ func (s *Store) Save(ctx context.Context, key string, value []byte, v checkpoint
 	case len(key) > checkpoint.MaxKeyBytes:
 		return 0, keyTooLong(key)
 	case len(value) > maxField:
-		return 0, retry.Fatal(fmt.Errorf("postgres: the checkpoint %s has %d bytes, and PostgreSQL takes less than 1 GiB", brief(key), len(value)))
+		return 0, retry.Fatal(fmt.Errorf("postgres: the checkpoint %s has %d bytes, and PostgreSQL takes less than 1 GiB", tables.Brief(key), len(value)))
 	}
 	if value == nil {
 		value = []byte{}
@@ -88,13 +89,13 @@ func (s *Store) Save(ctx context.Context, key string, value []byte, v checkpoint
 	case err != nil:
 		return 0, fmt.Errorf("postgres: saving a checkpoint: %w", classify(err))
 	case !saved:
-		return 0, fmt.Errorf("postgres: the checkpoint %s isn't of version %d: %w", brief(key), v, checkpoint.ErrConflict)
+		return 0, fmt.Errorf("postgres: the checkpoint %s isn't of version %d: %w", tables.Brief(key), v, checkpoint.ErrConflict)
 	}
 	return v + 1, nil
 }
 
 func keyTooLong(key string) error {
-	return retry.Fatal(fmt.Errorf("postgres: the checkpoint's key %s has %d bytes, %d are allowed", brief(key), len(key), checkpoint.MaxKeyBytes))
+	return retry.Fatal(fmt.Errorf("postgres: the checkpoint's key %s has %d bytes, %d are allowed", tables.Brief(key), len(key), checkpoint.MaxKeyBytes))
 }
 
 // use calls f with a connection. One that was kept since an earlier call may be dead without anybody having noticed: f is called again if

@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/bohica-labs/dataweaver/internal/tables"
 	"github.com/bohica-labs/dataweaver/retry"
 	"github.com/bohica-labs/dataweaver/row"
 )
@@ -53,7 +54,9 @@ func (t *table) column(name string) *column {
 func (t *table) sql() string { return qualified(t.schema, t.name) }
 
 // String names the table in errors.
-func (t *table) String() string { return fmt.Sprintf("table %s.%s", brief(t.schema), brief(t.name)) }
+func (t *table) String() string {
+	return fmt.Sprintf("table %s.%s", tables.Brief(t.schema), tables.Brief(t.name))
+}
 
 // row returns the column as others see it.
 func (c *column) row() row.Column {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	weaver "github.com/bohica-labs/dataweaver"
+	"github.com/bohica-labs/dataweaver/internal/tables"
 	"github.com/bohica-labs/dataweaver/retry"
 	"github.com/bohica-labs/dataweaver/row"
 )
@@ -163,7 +164,7 @@ func (w *writer[T]) createFor(ctx context.Context, r *weaver.Record[T]) error {
 	case err != nil:
 		return poison(err)
 	case cols.Len() == 0:
-		return retry.Permanent(fmt.Errorf("postgres: table %s isn't there, and the record has no columns to make it from", brief(w.sink.table)))
+		return retry.Permanent(fmt.Errorf("postgres: table %s isn't there, and the record has no columns to make it from", tables.Brief(w.sink.table)))
 	}
 	if cols, err = kindsOf(cols, values); err != nil {
 		return retry.Permanent(err)

@@ -10,6 +10,7 @@ import (
 
 	weaver "github.com/bohica-labs/dataweaver"
 	"github.com/bohica-labs/dataweaver/checkpoint"
+	"github.com/bohica-labs/dataweaver/internal/tables"
 	"github.com/bohica-labs/dataweaver/retry"
 )
 
@@ -142,7 +143,7 @@ func (l *ledger) look(ctx context.Context, c *connection) (bool, error) {
 	}
 	for _, name := range []string{"key", "version", "value"} {
 		if table.Column(name) == nil {
-			return false, retry.Fatal(fmt.Errorf("sqldb: %s is no table of checkpoints, for it has no column %s: name another one by Checkpoints", l.quoted, brief(name)))
+			return false, retry.Fatal(fmt.Errorf("sqldb: %s is no table of checkpoints, for it has no column %s: name another one by Checkpoints", l.quoted, tables.Brief(name)))
 		}
 	}
 	l.owned = table.Column("owner") != nil
@@ -296,7 +297,7 @@ func (s *Store) with(ctx context.Context, key string, value []byte, f func(*ledg
 	case len(key) > checkpoint.MaxKeyBytes:
 		return retry.Fatal(fmt.Errorf("sqldb: a key of %d bytes, %d are allowed", len(key), checkpoint.MaxKeyBytes))
 	case len(value) > checkpoint.MaxValueBytes:
-		return retry.Fatal(fmt.Errorf("sqldb: the value of key %s has %d bytes, %d are allowed", brief(key), len(value), checkpoint.MaxValueBytes))
+		return retry.Fatal(fmt.Errorf("sqldb: the value of key %s has %d bytes, %d are allowed", tables.Brief(key), len(value), checkpoint.MaxValueBytes))
 	}
 	name := s.Table
 	if name == "" {
@@ -325,7 +326,7 @@ func (s *Store) Load(ctx context.Context, key string) ([]byte, checkpoint.Versio
 		return err
 	})
 	if err != nil {
-		return nil, 0, fmt.Errorf("sqldb: loading checkpoint %s: %w", brief(key), err)
+		return nil, 0, fmt.Errorf("sqldb: loading checkpoint %s: %w", tables.Brief(key), err)
 	}
 	return e.value, checkpoint.Version(e.version), nil
 }
@@ -357,7 +358,7 @@ func (s *Store) Save(ctx context.Context, key string, value []byte, v checkpoint
 		return nil
 	})
 	if err != nil {
-		return 0, fmt.Errorf("sqldb: saving checkpoint %s: %w", brief(key), err)
+		return 0, fmt.Errorf("sqldb: saving checkpoint %s: %w", tables.Brief(key), err)
 	}
 	return v + 1, nil
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/bohica-labs/dataweaver/internal/tables"
 	"github.com/bohica-labs/dataweaver/retry"
 	"github.com/bohica-labs/dataweaver/row"
 )
@@ -43,7 +44,7 @@ func (t *target) make(ctx context.Context, cols *row.Columns) error {
 		}
 		for _, name := range key {
 			if cols.Index(name) < 0 {
-				return retry.Fatal(fmt.Errorf("sqldb: table %s can't be created: there is no column %s, which Sink.Key names", t.quoted, brief(name)))
+				return retry.Fatal(fmt.Errorf("sqldb: table %s can't be created: there is no column %s, which Sink.Key names", t.quoted, tables.Brief(name)))
 			}
 		}
 		defs = append(defs, "PRIMARY KEY ("+strings.Join(quoted, ", ")+")")
@@ -82,7 +83,7 @@ func (t *target) definition(c row.Column, key bool) (string, error) {
 	}
 	typ, err := t.db.dialect.Type(c, key)
 	if err != nil {
-		return "", retry.Fatal(fmt.Errorf("sqldb: table %s: column %s: %w", t.quoted, brief(c.Name), err))
+		return "", retry.Fatal(fmt.Errorf("sqldb: table %s: column %s: %w", t.quoted, tables.Brief(c.Name), err))
 	}
 	return quoted + " " + typ, nil
 }
@@ -110,7 +111,7 @@ func (t *target) add(ctx context.Context, cols []row.Column) error {
 			if table, e := t.db.describe(ctx, t.conn, t.schema, t.name); e == nil && table != nil && table.Column(c.Name) != nil {
 				continue // another has added it
 			}
-			return fmt.Errorf("sqldb: adding column %s to table %s: %w", brief(c.Name), t.quoted, err)
+			return fmt.Errorf("sqldb: adding column %s to table %s: %w", tables.Brief(c.Name), t.quoted, err)
 		}
 		t.log.Info("added a column", "table", t.name, "sql", sql)
 	}

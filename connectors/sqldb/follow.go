@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/bohica-labs/dataweaver/internal/tables"
 	"github.com/bohica-labs/dataweaver/retry"
 	"github.com/bohica-labs/dataweaver/row"
 )
@@ -33,7 +34,7 @@ func (h *horizon) reached() { h.done = true }
 
 // clock reports whether the cursor is the time of a clock.
 func (r *reader[T]) clock() bool {
-	switch r.layout.fields[r.layout.cursor].Kind {
+	switch r.layout.fields[r.layout.Cursor].Kind {
 	case row.KindDate, row.KindDateTime, row.KindTime, row.KindClock, row.KindText:
 		return true
 	default:
@@ -46,11 +47,11 @@ func (r *reader[T]) checkFollow() error {
 	if _, ok := r.o.db.dialect.(Follower); !ok && r.o.slack == 0 {
 		return retry.Fatal(fmt.Errorf("sqldb: it can't be known which transactions of %s are under way, so that rows which are committed late would be missed: set Slack to longer than any takes", r.o.db.dialect.Name()))
 	}
-	switch c := r.layout.fields[r.layout.cursor]; c.Kind {
+	switch c := r.layout.fields[r.layout.Cursor]; c.Kind {
 	case row.KindInt, row.KindUint, row.KindDateTime, row.KindTime, row.KindDecimal, row.KindText, row.KindNull:
 		return nil
 	default:
-		return retry.Fatal(fmt.Errorf("sqldb: %s can't be followed by column %s: %s is neither an integer nor a time", r.o, brief(c.Name), c.Type))
+		return retry.Fatal(fmt.Errorf("sqldb: %s can't be followed by column %s: %s is neither an integer nor a time", r.o, tables.Brief(c.Name), c.Type))
 	}
 }
 
@@ -105,8 +106,8 @@ func (r *reader[T]) settles() time.Duration {
 	if f, ok := r.o.db.dialect.(Follower); ok {
 		wait = max(wait, f.Settles())
 	}
-	c := r.layout.fields[r.layout.cursor]
-	if own := len(r.layout.key) == 1 && r.layout.key[0] == r.layout.cursor; own && !r.clock() {
+	c := r.layout.fields[r.layout.Cursor]
+	if own := len(r.layout.Key) == 1 && r.layout.Key[0] == r.layout.Cursor; own && !r.clock() {
 		return wait
 	}
 	resolution := r.traits.Resolution
@@ -123,7 +124,7 @@ func (r *reader[T]) outwait(ctx context.Context, f Follower) error {
 	bounded, cancel := r.conn.bound(ctx)
 	defer cancel()
 	var t *Table
-	if r.o.query == "" {
+	if r.o.Query == "" {
 		t = r.layout.rel.Table
 	}
 	writers, err := f.Writers(bounded, r.conn.Conn, t, r.clock())
@@ -141,15 +142,15 @@ func (r *reader[T]) outwait(ctx context.Context, f Follower) error {
 	h.writers = slices.DeleteFunc(h.writers, func(w string) bool { return !slices.Contains(writers, w) })
 	if len(h.writers) > 0 && !h.warned && time.Since(h.seen) > time.Minute {
 		h.warned = true
-		r.log.Warn("a transaction that stays open holds up reading", "table", r.o.name, "transactions", h.writers, "for", time.Since(h.seen).Round(time.Second))
+		r.log.Warn("a transaction that stays open holds up reading", "table", r.o.Table, "transactions", h.writers, "for", time.Since(h.seen).Round(time.Second))
 	}
 	return nil
 }
 
 // greatest returns the greatest value of the cursor, but none of the future; NULL: there is no row.
 func (r *reader[T]) greatest(ctx context.Context) (row.Value, error) {
-	c := r.layout.fields[r.layout.cursor]
-	by := r.layout.quoted[r.layout.cursor]
+	c := r.layout.fields[r.layout.Cursor]
+	by := r.layout.quoted[r.layout.Cursor]
 	ask := func(where string, args []any) (row.Value, error) {
 		var got cell
 		found, err := r.conn.one(ctx, "SELECT "+r.o.db.dialect.Select(c, by)+" FROM "+r.layout.rel.from+where+" ORDER BY "+by+" DESC LIMIT 1", args, &got)

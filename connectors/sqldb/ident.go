@@ -7,6 +7,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/bohica-labs/dataweaver/internal/tables"
 	"github.com/bohica-labs/dataweaver/retry"
 )
 
@@ -30,7 +31,7 @@ func CheckName(name string, most int) error {
 func (db *Database) quote(what, name string) (string, error) {
 	quoted, err := db.dialect.Quote(name)
 	if err != nil {
-		return "", retry.Fatal(fmt.Errorf("sqldb: %s %s %w", what, brief(name), err))
+		return "", retry.Fatal(fmt.Errorf("sqldb: %s %s %w", what, tables.Brief(name), err))
 	}
 	return quoted, nil
 }
@@ -54,26 +55,17 @@ func (db *Database) quoteAll(what string, names []string) ([]string, error) {
 			return nil, err
 		}
 		if slices.Contains(names[:i], name) {
-			return nil, retry.Fatal(fmt.Errorf("sqldb: %s %s stands twice", what, brief(name)))
+			return nil, retry.Fatal(fmt.Errorf("sqldb: %s %s stands twice", what, tables.Brief(name)))
 		}
 	}
 	return quoted, nil
-}
-
-// brief quotes a name for an error, whatever it consists of.
-func brief(name string) string {
-	const limit = 80
-	if len(name) > limit {
-		return fmt.Sprintf("%q…", name[:limit])
-	}
-	return fmt.Sprintf("%q", name)
 }
 
 // briefs quotes names for an error.
 func briefs(names []string) string {
 	all := make([]string, len(names))
 	for i, name := range names {
-		all[i] = brief(name)
+		all[i] = tables.Brief(name)
 	}
 	return strings.Join(all, ", ")
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/bohica-labs/dataweaver/internal/tables"
 	"github.com/bohica-labs/dataweaver/retry"
 	"github.com/bohica-labs/dataweaver/row"
 )
@@ -108,7 +109,7 @@ func (t *target) fitting(i int, c row.Column, to *Column) error {
 	if what == "" {
 		what = "the record's " + c.Kind.String()
 	}
-	return retry.Fatal(fmt.Errorf("sqldb: column %s of table %s is a %s, which %s can't be", brief(c.Name), t.quoted, to.Type, what))
+	return retry.Fatal(fmt.Errorf("sqldb: column %s of table %s is a %s, which %s can't be", tables.Brief(c.Name), t.quoted, to.Type, what))
 }
 
 // drift says what becomes of rows with columns that the table lacks.
@@ -138,13 +139,13 @@ func (t *target) complete(p *plan) error {
 	}
 	for i, name := range t.keys {
 		if p.key[i] < 0 || !slices.ContainsFunc(p.columns, func(c *Column) bool { return c.Name == name }) {
-			return fmt.Errorf("sqldb: column %s, which is part of the key of table %s, is missing", brief(name), t.quoted)
+			return fmt.Errorf("sqldb: column %s, which is part of the key of table %s, is missing", tables.Brief(name), t.quoted)
 		}
 	}
 	for i := range t.table.Columns {
 		c := &t.table.Columns[i]
 		if !c.Nullable && !c.Default && !c.Generated && !slices.Contains(p.columns, c) {
-			return fmt.Errorf("sqldb: column %s of table %s is NOT NULL without a default, and is missing", brief(c.Name), t.quoted)
+			return fmt.Errorf("sqldb: column %s of table %s is NOT NULL without a default, and is missing", tables.Brief(c.Name), t.quoted)
 		}
 	}
 	return nil

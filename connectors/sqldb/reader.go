@@ -57,6 +57,9 @@ func (r *reader[T]) prepare(ctx context.Context, resumes bool) error {
 	if err != nil {
 		return err
 	}
+	named := *r.o
+	named.Cursor = named.CursorOf(rel.rows(), rel.key) // for good, whatever the key becomes
+	r.o = &named
 	l, err := r.o.layout(rel)
 	if err != nil {
 		return err
@@ -64,40 +67,40 @@ func (r *reader[T]) prepare(ctx context.Context, resumes bool) error {
 	if err := r.use(l); err != nil {
 		return err
 	}
-	if r.o.follow {
+	if r.o.Follow {
 		if err := r.checkFollow(); err != nil {
 			return err
 		}
 	}
 	if !resumes {
-		r.at.Following = r.o.follow && r.o.splits == 1
+		r.at.Following = r.o.Follow && r.o.Ranges == 1
 	}
 	switch {
-	case r.at.Following && !r.o.follow:
+	case r.at.Following && !r.o.Follow:
 		return retry.Fatal(fmt.Errorf("sqldb: the checkpoint was made with Follow, by the order of a cursor: set Follow, or begin %s anew without the checkpoint", r.o))
-	case r.o.follow && !r.at.Following && len(r.at.Horizon) == 0 && resumes:
+	case r.o.Follow && !r.at.Following && len(r.at.Horizon) == 0 && resumes:
 		return retry.Fatal(fmt.Errorf("sqldb: the checkpoint was made without Follow: it doesn't say from where to follow %s; begin anew without it", r.o))
 	}
 	by := rel.key
-	if l.cursor >= 0 && r.o.follow {
-		by = append(slices.Clone(by), l.fields[l.cursor].Name)
+	if l.Cursor >= 0 && r.o.Follow {
+		by = append(slices.Clone(by), l.fields[l.Cursor].Name)
 	}
 	return r.o.checkNulls(ctx, r.conn, rel, by)
 }
 
 // use makes rows of a layout readable.
 func (r *reader[T]) use(l *layout) error {
-	s, err := r.shape.Scanner(l.cols, len(r.o.columns) == 0)
+	s, err := r.shape.Scanner(l.Shown, len(r.o.Columns) == 0)
 	if err != nil {
 		return retry.Fatal(fmt.Errorf("sqldb: %s: %w", r.o, err))
 	}
 	r.layout, r.scanner, r.looked = l, s, time.Now()
-	if r.o.follow && l.cursor < 0 {
+	if r.o.Follow && l.Cursor < 0 {
 		return retry.Fatal(fmt.Errorf("sqldb: Follow needs Cursor: the key of %s isn't one integer", r.o))
 	}
 	r.cells = newCells(len(l.fields))
 	r.values = make([]row.Value, len(l.fields))
-	r.keys = make([]row.Value, len(l.key))
+	r.keys = make([]row.Value, len(l.Key))
 	r.forget()
 	return r.checkKinds()
 }
@@ -116,25 +119,25 @@ func (r *reader[T]) checkKinds() error {
 				fits = v.Kind() == row.KindText || v.Kind() == row.KindBytes
 			}
 			if !fits {
-				return retry.Fatal(fmt.Errorf("sqldb: column %s of %s is %s now, and was %v when the checkpoint was made, in whose order the table was read: begin anew without it", brief(c.Name), r.o, c.Type, v.Kind()))
+				return retry.Fatal(fmt.Errorf("sqldb: column %s of %s is %s now, and was %v when the checkpoint was made, in whose order the table was read: begin anew without it", tables.Brief(c.Name), r.o, c.Type, v.Kind()))
 			}
 		}
 		return nil
 	}
 	for _, values := range [][]row.Value{r.at.Range.After, r.at.Range.Last} {
-		if err := check(r.layout.key, values); err != nil {
+		if err := check(r.layout.Key, values); err != nil {
 			return err
 		}
 	}
 	if len(r.at.Horizon) > 0 {
-		if r.layout.cursor < 0 {
+		if r.layout.Cursor < 0 {
 			return retry.Fatal(fmt.Errorf("sqldb: the checkpoint was made with Follow: set it, or begin %s anew without the checkpoint", r.o))
 		}
-		if err := check([]int{r.layout.cursor}, r.at.Horizon); err != nil {
+		if err := check([]int{r.layout.Cursor}, r.at.Horizon); err != nil {
 			return err
 		}
 	}
-	return check(r.layout.order(r.at.Following), r.at.At)
+	return check(r.layout.Order(r.at.Following), r.at.At)
 }
 
 // lookEvery is how often a table is looked up again while it is read: for columns that are added, or altered.
@@ -142,7 +145,7 @@ const lookEvery = time.Second
 
 // look looks up the table again, from time to time.
 func (r *reader[T]) look(ctx context.Context) error {
-	if r.o.query != "" || time.Since(r.looked) < lookEvery {
+	if r.o.Query != "" || time.Since(r.looked) < lookEvery {
 		return nil
 	}
 	rel, err := r.o.describe(ctx, r.conn)
@@ -169,7 +172,7 @@ func (r *reader[T]) Read(ctx context.Context, b *weaver.Batch[T]) (weaver.Positi
 		if err := r.look(ctx); err != nil {
 			return nil, err
 		}
-		if r.o.follow {
+		if r.o.Follow {
 			ready, err := r.bound(ctx)
 			if err != nil {
 				return nil, err
@@ -192,7 +195,7 @@ func (r *reader[T]) Read(ctx context.Context, b *weaver.Batch[T]) (weaver.Positi
 			return r.tell()
 		}
 		switch {
-		case !r.o.follow:
+		case !r.o.Follow:
 			return nil, io.EOF
 		case !r.at.Following:
 			r.at.Following, r.at.At, r.at.Horizon = true, r.at.Horizon, nil
@@ -266,7 +269,7 @@ func (r *reader[T]) rows(ctx context.Context, b *weaver.Batch[T], limit int, que
 		}
 		for i, c := range r.layout.fields {
 			if r.values[i], err = r.o.db.dialect.Value(c, r.cells.cells[i].src); err != nil {
-				return n, fmt.Errorf("column %s: %w", brief(c.Name), err)
+				return n, fmt.Errorf("column %s: %w", tables.Brief(c.Name), err)
 			}
 		}
 		if err := r.note(full || n == limit); err != nil {
@@ -289,9 +292,9 @@ func (r *reader[T]) rows(ctx context.Context, b *weaver.Batch[T], limit int, que
 func (r *reader[T]) note(only bool) error {
 	var values [16]row.Value
 	list := values[:0]
-	for _, i := range r.layout.order(r.at.Following) {
+	for _, i := range r.layout.Order(r.at.Following) {
 		if r.values[i].IsNull() {
-			return retry.Fatal(fmt.Errorf("there is a row where %s is NULL, by which it is read: rows after it would be missed", brief(r.layout.fields[i].Name)))
+			return retry.Fatal(fmt.Errorf("there is a row where %s is NULL, by which it is read: rows after it would be missed", tables.Brief(r.layout.fields[i].Name)))
 		}
 		list = append(list, r.values[i])
 	}
@@ -311,29 +314,29 @@ func (r *reader[T]) note(only bool) error {
 
 // add makes a record of the row in hand.
 func (r *reader[T]) add(b *weaver.Batch[T]) {
-	for i, at := range r.layout.key {
+	for i, at := range r.layout.Key {
 		r.keys[i] = r.values[at]
 	}
 	r.key = row.AppendKey(r.key[:0], r.keys...)
 	r.at.Seq++
 	weight := 0
-	shown := r.values[:r.layout.cols.Len()]
+	shown := r.values[:r.layout.Shown.Len()]
 	for _, v := range shown {
 		weight += 16 + len(v.Str())
 	}
 	rec := b.Add()
 	if err := r.scanner.Scan(&rec.Value, shown); err != nil {
 		b.Records = b.Records[:len(b.Records)-1]
-		b.Reject(r.at.Seq, row.AppendKey(nil, shown...), retry.Permanent(fmt.Errorf("sqldb: the row of %s with the key %s: %w", r.o, brief(string(r.key)), err)))
+		b.Reject(r.at.Seq, row.AppendKey(nil, shown...), retry.Permanent(fmt.Errorf("sqldb: the row of %s with the key %s: %w", r.o, tables.Brief(string(r.key)), err)))
 		return
 	}
 	b.Weigh(weight)
 	rec.Key, rec.Seq = b.Copy(r.key), r.at.Seq
-	if r.layout.deleted >= 0 && isDeleted(r.layout.fields[r.layout.deleted], r.values[r.layout.deleted]) {
+	if r.layout.Deleted >= 0 && isDeleted(r.layout.fields[r.layout.Deleted], r.values[r.layout.Deleted]) {
 		rec.Op = weaver.Delete
 	}
-	if r.layout.cursor >= 0 {
-		if t, ok := timeOfValue(r.values[r.layout.cursor]); ok {
+	if r.layout.Cursor >= 0 {
+		if t, ok := timeOfValue(r.values[r.layout.Cursor]); ok {
 			rec.Time = t
 			r.lag.Store(t.UnixNano())
 		}
@@ -373,7 +376,7 @@ func (r *reader[T]) sql(limit int) (string, []any, error) {
 		conds, args = append(conds, cond), append(args, more...)
 		return err
 	}
-	order := l.order(r.at.Following)
+	order := l.Order(r.at.Following)
 	after := r.at.Range.After
 	if !r.at.Following && len(r.at.At) > 0 {
 		after = nil // at is in the range
@@ -382,14 +385,14 @@ func (r *reader[T]) sql(limit int) (string, []any, error) {
 	if r.at.Following {
 		bound = []row.Value{r.horizon.safe}
 	}
-	if err := compare(l.key, ">", after); err != nil {
+	if err := compare(l.Key, ">", after); err != nil {
 		return "", nil, err
 	}
-	if err := compare(l.key, "<=", r.at.Range.Last); err != nil {
+	if err := compare(l.Key, "<=", r.at.Range.Last); err != nil {
 		return "", nil, err
 	}
-	if l.cursor >= 0 {
-		if err := compare([]int{l.cursor}, "<=", bound); err != nil {
+	if l.Cursor >= 0 {
+		if err := compare([]int{l.Cursor}, "<=", bound); err != nil {
 			return "", nil, err
 		}
 	}
@@ -423,7 +426,7 @@ func (r *reader[T]) compare(fields []int, operator string, values []row.Value, b
 		}
 		var err error
 		if given[i], err = r.o.db.dialect.Argument(anyOf(c, v), v); err != nil {
-			return "", nil, retry.Fatal(fmt.Errorf("sqldb: column %s of %s: %w", brief(c.Name), r.o, err))
+			return "", nil, retry.Fatal(fmt.Errorf("sqldb: column %s of %s: %w", tables.Brief(c.Name), r.o, err))
 		}
 	}
 	var args []any

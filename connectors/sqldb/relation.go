@@ -22,11 +22,20 @@ type relation struct {
 	unique bool // the key is known to tell rows apart
 }
 
+// rows returns the columns as others see them.
+func (r *relation) rows() []row.Column {
+	rows := make([]row.Column, len(r.Columns))
+	for i := range r.Columns {
+		rows[i] = r.Columns[i].Column
+	}
+	return rows
+}
+
 // describe looks up what is read.
 func (o *origin) describe(ctx context.Context, c *connection) (*relation, error) {
-	r := &relation{key: o.key}
-	if o.query != "" {
-		r.from = "(" + o.query + "\n) AS t" // a line of its own: the query may end with a comment
+	r := &relation{key: o.Key}
+	if o.Query != "" {
+		r.from = "(" + o.Query + "\n) AS t" // a line of its own: the query may end with a comment
 		bounded, cancel := c.bound(ctx)
 		defer cancel()
 		var err error
@@ -35,11 +44,11 @@ func (o *origin) describe(ctx context.Context, c *connection) (*relation, error)
 		}
 		return r, o.checkKey(r)
 	}
-	quoted, err := o.db.qualified(o.schema, o.name)
+	quoted, err := o.db.qualified(o.schema, o.Table)
 	if err != nil {
 		return nil, err
 	}
-	if r.Table, err = o.db.describe(ctx, c, o.schema, o.name); err != nil {
+	if r.Table, err = o.db.describe(ctx, c, o.schema, o.Table); err != nil {
 		return nil, err
 	}
 	if r.Table == nil {
@@ -72,7 +81,7 @@ func (db *Database) columnsOf(ctx context.Context, c *connection, query string) 
 	t := &Table{}
 	for _, typ := range types {
 		if t.Column(typ.Name()) != nil {
-			return nil, retry.Fatal(fmt.Errorf("it has two columns %s: name one otherwise, with AS", brief(typ.Name())))
+			return nil, retry.Fatal(fmt.Errorf("it has two columns %s: name one otherwise, with AS", tables.Brief(typ.Name())))
 		}
 		c := Column{Digits: -1}
 		c.Name, c.Type, c.Nullable = typ.Name(), typ.DatabaseTypeName(), true
@@ -88,9 +97,9 @@ func (o *origin) checkKey(r *relation) error {
 		c := r.Column(name)
 		switch {
 		case c == nil:
-			return retry.Fatal(fmt.Errorf("sqldb: %s has no column %s, which Key names", o, brief(name)))
+			return retry.Fatal(fmt.Errorf("sqldb: %s has no column %s, which Key names", o, tables.Brief(name)))
 		case c.Kind == row.KindArray || c.Kind == row.KindJSON:
-			return retry.Fatal(fmt.Errorf("sqldb: %s can't be read by column %s: %s is no type for a key", o, brief(name), c.Type))
+			return retry.Fatal(fmt.Errorf("sqldb: %s can't be read by column %s: %s is no type for a key", o, tables.Brief(name), c.Type))
 		}
 	}
 	return nil
@@ -123,114 +132,34 @@ func (o *origin) checkNulls(ctx context.Context, c *connection, r *relation, nam
 	return nil
 }
 
-// layout is what the rows of pages look like: the columns that are shown, and behind them those that only reading needs. It
-// doesn't change.
+// layout is what the rows of pages look like. It doesn't change.
 type layout struct {
-	rel       *relation
-	cols      *row.Columns // what is shown
-	fields    []*Column    // all
-	quoted    []string     // their names
-	list      string       // the fields in SQL
-	key       []int        // of fields
-	following []int        // the cursor and what of the key is not the cursor; nil: there is none
-	cursor    int          // of fields; -1: none
-	deleted   int          // likewise
+	tables.Selection
+	rel    *relation
+	fields []*Column // its Columns
+	quoted []string  // their names
+	list   string    // the fields in SQL
 }
 
 // layout says what is read of a relation.
 func (o *origin) layout(rel *relation) (*layout, error) {
-	shown := o.columns
-	switch {
-	case len(shown) > 0:
-	case o.fields != nil:
-		for _, c := range o.fields(rel.Names()).All() {
-			if rel.Column(c.Name) != nil { // what is missing, the Scanner knows whether it matters
-				shown = append(shown, c.Name)
-			}
-		}
-	default:
-		shown = rel.Names()
-	}
-	l := &layout{rel: rel, cursor: -1, deleted: -1}
-	var cols []row.Column
-	for _, name := range shown {
-		i, err := l.add(o, name, "Columns")
-		if err != nil {
-			return nil, err
-		}
-		c := l.fields[i].Column
-		c.Key = slices.Contains(rel.key, name)
-		cols = append(cols, c)
-	}
-	var err error
-	if l.cols, err = row.NewColumns(cols...); err != nil {
+	selected, err := o.Select(rel.rows(), rel.key)
+	if err != nil {
 		return nil, retry.Fatal(fmt.Errorf("sqldb: %s: %w", o, err))
 	}
-	for _, name := range rel.key {
-		i, err := l.add(o, name, "Key")
+	l := &layout{Selection: selected, rel: rel}
+	list := make([]string, len(selected.Columns))
+	for i, at := range selected.Columns {
+		c := &rel.Columns[at]
+		quoted, err := o.db.quote("the column", c.Name)
 		if err != nil {
 			return nil, err
 		}
-		l.key = append(l.key, i)
-	}
-	if o.deleted != "" {
-		if l.deleted, err = l.add(o, o.deleted, "Deleted"); err != nil {
-			return nil, err
-		}
-	}
-	if name := o.cursorOf(rel); name != "" {
-		if l.cursor, err = l.add(o, name, "Cursor"); err != nil {
-			return nil, err
-		}
-		l.following = []int{l.cursor}
-		for _, i := range l.key {
-			if i != l.cursor {
-				l.following = append(l.following, i)
-			}
-		}
-	}
-	list := make([]string, len(l.fields))
-	for i, f := range l.fields {
-		list[i] = o.db.dialect.Select(f, l.quoted[i])
+		l.fields, l.quoted = append(l.fields, c), append(l.quoted, "t."+quoted)
+		list[i] = o.db.dialect.Select(c, l.quoted[i])
 	}
 	l.list = strings.Join(list, ", ")
 	return l, nil
-}
-
-// cursorOf is the column to follow; "": none is named.
-func (o *origin) cursorOf(rel *relation) string {
-	if o.cursor != "" || !o.follow || len(rel.key) != 1 {
-		return o.cursor
-	}
-	if c := rel.Column(rel.key[0]); c != nil && (c.Kind == row.KindInt || c.Kind == row.KindUint) {
-		return c.Name
-	}
-	return ""
-}
-
-// add adds a column unless it is there, and returns its index.
-func (l *layout) add(o *origin, name, option string) (int, error) {
-	if i := slices.IndexFunc(l.fields, func(c *Column) bool { return c.Name == name }); i >= 0 {
-		return i, nil
-	}
-	c := l.rel.Column(name)
-	if c == nil {
-		return 0, retry.Fatal(fmt.Errorf("sqldb: %s has no column %s, which %s names", o, brief(name), option))
-	}
-	quoted, err := o.db.quote("the column", name)
-	if err != nil {
-		return 0, err
-	}
-	l.fields, l.quoted = append(l.fields, c), append(l.quoted, "t."+quoted)
-	return len(l.fields) - 1, nil
-}
-
-// order returns the fields that rows are read by.
-func (l *layout) order(following bool) []int {
-	if following {
-		return l.following
-	}
-	return l.key
 }
 
 // same reports whether pages of both look alike.
@@ -245,9 +174,9 @@ func (o *origin) ranges(ctx context.Context, plan checkpoint.Store) ([]tables.Ra
 		return nil, err
 	}
 	defer func() { _ = c.release() }()
-	name := fmt.Sprintf("%s/%s/%d ranges", o.schema, o.name, o.splits)
-	if o.query != "" {
-		name = fmt.Sprintf("query %x/%d ranges", sha256.Sum256([]byte(o.query)), o.splits)
+	name := fmt.Sprintf("%s/%s/%d ranges", o.schema, o.Table, o.Ranges)
+	if o.Query != "" {
+		name = fmt.Sprintf("query %x/%d ranges", sha256.Sum256([]byte(o.Query)), o.Ranges)
 	}
 	boundaries, err := tables.Plan(ctx, plan, "plan of "+name, func(ctx context.Context) ([][]row.Value, error) { return o.boundaries(ctx, c) })
 	if err != nil {
@@ -267,7 +196,7 @@ func (o *origin) boundaries(ctx context.Context, c *connection) ([][]row.Value, 
 	}
 	column := rel.Column(rel.key[0])
 	if column.Kind != row.KindInt && column.Kind != row.KindUint {
-		return nil, retry.Fatal(fmt.Errorf("the option Ranges needs a key of one integer, and %s is a %s: read it with Ranges 1", brief(column.Name), column.Type))
+		return nil, retry.Fatal(fmt.Errorf("the option Ranges needs a key of one integer, and %s is a %s: read it with Ranges 1", tables.Brief(column.Name), column.Type))
 	}
 	quoted, err := o.db.quote("the column", column.Name)
 	if err != nil {
@@ -291,8 +220,8 @@ func (o *origin) boundaries(ctx context.Context, c *connection) ([][]row.Value, 
 	var boundaries [][]row.Value
 	width := uint64(to.Int()) - uint64(from.Int()) //nolint:gosec // right whatever the signs
 	before := from.Int() - 1
-	for i := 1; i < o.splits; i++ {
-		at := from.Int() + int64(width/uint64(o.splits)*uint64(i)) //nolint:gosec // within the range
+	for i := 1; i < o.Ranges; i++ {
+		at := from.Int() + int64(width/uint64(o.Ranges)*uint64(i)) //nolint:gosec // within the range
 		if at <= before || at >= to.Int() {
 			continue
 		}

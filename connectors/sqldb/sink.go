@@ -8,6 +8,7 @@ import (
 	"time"
 
 	weaver "github.com/bohica-labs/dataweaver"
+	"github.com/bohica-labs/dataweaver/internal/tables"
 	"github.com/bohica-labs/dataweaver/retry"
 	"github.com/bohica-labs/dataweaver/row"
 )
@@ -86,7 +87,7 @@ const (
 func NewSink[T any](db *Database, table string) *Sink[T] { return &Sink[T]{db: db, name: table} }
 
 // String names the sink.
-func (s *Sink[T]) String() string { return fmt.Sprintf("sqldb.Sink(%s)", brief(s.name)) }
+func (s *Sink[T]) String() string { return fmt.Sprintf("sqldb.Sink(%s)", tables.Brief(s.name)) }
 
 // CheckHealth implements weaver.HealthChecker: it connects and compares T with the table.
 func (s *Sink[T]) CheckHealth(ctx context.Context) error {

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"sync"
 	"time"
 
 	weaver "github.com/bohica-labs/dataweaver"
@@ -102,30 +100,23 @@ func (s *Source[T]) String() string {
 	if s.Query != "" {
 		return "sqldb.Source(query)"
 	}
-	return fmt.Sprintf("sqldb.Source(%s)", brief(s.name))
+	return fmt.Sprintf("sqldb.Source(%s)", tables.Brief(s.name))
 }
 
 // Defaults and bounds of the options.
 const (
 	defaultPageRows  = 10_000
 	defaultPollEvery = time.Second
-	maxSplits        = 1000
 )
 
 // origin is what a Source reads, whatever T is. It doesn't change.
 type origin struct {
-	db           *Database
-	limits       limits
-	schema, name string
-	query        string
-	key, columns []string
-	pageRows     int
-	splits       int
-	follow       bool
-	cursor       string
-	slack, poll  time.Duration
-	deleted      string
-	fields       func(names []string) *row.Columns // the columns of a struct by the table's names; nil: T takes all
+	db     *Database
+	limits limits
+	tables.Wanted
+	schema      string
+	pageRows    int
+	slack, poll time.Duration
 }
 
 // origin checks the options.
@@ -135,36 +126,30 @@ func (s *Source[T]) origin() (*origin, *row.Shape[T], error) {
 		return nil, nil, retry.Fatal(err)
 	}
 	o := &origin{
-		db: s.db, schema: s.Schema, name: s.name, query: s.Query, key: s.Key, columns: s.Columns,
-		pageRows: orDefault(s.PageRows, defaultPageRows), splits: orDefault(s.Ranges, 1),
-		follow: s.Follow, cursor: s.Cursor, slack: max(s.Slack, 0), poll: orDefault(s.PollEvery, defaultPollEvery), deleted: s.Deleted,
+		db: s.db, schema: s.Schema,
+		Wanted:   tables.Wanted{Table: s.name, Query: s.Query, Columns: s.Columns, Key: s.Key, Follow: s.Follow, Cursor: s.Cursor, Deleted: s.Deleted, Ranges: orDefault(s.Ranges, 1)},
+		pageRows: orDefault(s.PageRows, defaultPageRows), slack: max(s.Slack, 0), poll: orDefault(s.PollEvery, defaultPollEvery),
 		limits: limits{s.ConnectTimeout, s.StatementTimeout, s.LockTimeout},
 	}
 	if shape.Columns() != nil {
-		o.fields = shape.Match
+		o.Fields = shape.Match
 	}
 	return o, shape, o.check()
 }
 
 func (o *origin) check() error {
-	switch {
-	case o.db == nil || o.db.db == nil || o.db.dialect == nil:
+	if o.db == nil || o.db.db == nil || o.db.dialect == nil {
 		return retry.Fatal(errors.New("sqldb: the source has no database: make one with Open"))
-	case o.query == "" && o.name == "":
-		return retry.Fatal(errors.New("sqldb: the source has neither a table nor a Query"))
-	case o.query != "" && o.name != "":
-		return retry.Fatal(fmt.Errorf("sqldb: the source has both the table %s and a Query", brief(o.name)))
-	case o.query != "" && len(o.key) == 0:
-		return retry.Fatal(errors.New("sqldb: a Query needs Key, the columns that tell its rows apart"))
-	case o.splits > maxSplits:
-		return retry.Fatal(fmt.Errorf("sqldb: Ranges is %d, at most %d are of use", o.splits, maxSplits))
 	}
-	for what, names := range map[string][]string{"a name in Key": o.key, "a name in Columns": o.columns} {
+	if err := o.Check(); err != nil {
+		return retry.Fatal(fmt.Errorf("sqldb: %w", err))
+	}
+	for what, names := range map[string][]string{"a name in Key": o.Key, "a name in Columns": o.Columns} {
 		if _, err := o.db.quoteAll(what, names); err != nil {
 			return err
 		}
 	}
-	for what, name := range map[string]string{"Cursor": o.cursor, "Deleted": o.deleted, "the schema": o.schema, "the table": o.name} {
+	for what, name := range map[string]string{"Cursor": o.Cursor, "Deleted": o.Deleted, "the schema": o.schema, "the table": o.Table} {
 		if name == "" {
 			continue
 		}
@@ -177,10 +162,10 @@ func (o *origin) check() error {
 
 // String names what is read in errors.
 func (o *origin) String() string {
-	if o.query != "" {
+	if o.Query != "" {
 		return "the Query"
 	}
-	return "table " + brief(o.name)
+	return "table " + tables.Brief(o.Table)
 }
 
 // CheckHealth implements weaver.HealthChecker: it connects and looks the table up.
@@ -234,35 +219,11 @@ func (s *Source[T]) Splits(ctx context.Context) (weaver.Splits, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.splits == 1 {
-		return &splitList{splits: []weaver.Split{{Bounded: !o.follow}}}, nil
+	var ranges []tables.Range
+	if o.Ranges > 1 {
+		if ranges, err = o.ranges(ctx, s.Plan); err != nil {
+			return nil, err
+		}
 	}
-	ranges, err := o.ranges(ctx, s.Plan)
-	if err != nil {
-		return nil, err
-	}
-	splits := make([]weaver.Split, len(ranges))
-	for i, r := range ranges {
-		splits[i] = weaver.Split{ID: fmt.Sprintf("%d/%d", i+1, o.splits), Bounded: !o.follow, Handle: r}
-	}
-	return &splitList{splits: splits}, nil
+	return tables.Splits(ranges, o.Ranges, !o.Follow), nil
 }
-
-// splitList tells all splits at once.
-type splitList struct {
-	once   sync.Once
-	splits []weaver.Split
-}
-
-// Next implements weaver.Splits.
-func (s *splitList) Next(ctx context.Context) (change weaver.Change, err error) {
-	if ctx.Err() != nil {
-		return weaver.Change{}, context.Cause(ctx)
-	}
-	err = io.EOF
-	s.once.Do(func() { change, err = weaver.Change{Add: s.splits}, nil })
-	return change, err
-}
-
-// Close implements weaver.Splits.
-func (s *splitList) Close() error { return nil }

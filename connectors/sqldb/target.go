@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	weaver "github.com/bohica-labs/dataweaver"
+	"github.com/bohica-labs/dataweaver/internal/tables"
 	"github.com/bohica-labs/dataweaver/retry"
 	"github.com/bohica-labs/dataweaver/row"
 )
@@ -108,7 +109,7 @@ func (t *target) findKey() error {
 	}
 	for _, name := range t.keys {
 		if t.table.Column(name) == nil {
-			return fmt.Errorf("it has no column %s, which Sink.Key names", brief(name))
+			return fmt.Errorf("it has no column %s, which Sink.Key names", tables.Brief(name))
 		}
 	}
 	for _, unique := range append([][]string{t.table.Key}, t.table.Unique...) {
@@ -130,7 +131,7 @@ func (db *Database) describe(ctx context.Context, c *connection, schema, name st
 	defer cancel()
 	t, err := db.dialect.Describe(bounded, c, schema, name)
 	if err != nil {
-		return nil, db.failed(ctx, bounded, fmt.Errorf("sqldb: looking up table %s: %w", brief(name), err))
+		return nil, db.failed(ctx, bounded, fmt.Errorf("sqldb: looking up table %s: %w", tables.Brief(name), err))
 	}
 	if t == nil {
 		return nil, nil

@@ -196,7 +196,7 @@ func (w *writer[T]) insert(p *plan) error {
 	for i, c := range p.columns {
 		arg, size, err := w.argument(c, w.values[p.from[i]])
 		if err != nil {
-			return fmt.Errorf("sqldb: column %s of table %s: %w", brief(c.Name), w.quoted, err)
+			return fmt.Errorf("sqldb: column %s of table %s: %w", tables.Brief(c.Name), w.quoted, err)
 		}
 		w.args = append(w.args, arg)
 		s.bytes += size
@@ -205,7 +205,7 @@ func (w *writer[T]) insert(p *plan) error {
 	for i, at := range p.key {
 		v := w.values[at]
 		if v.IsNull() {
-			return fmt.Errorf("sqldb: column %s of table %s: it is NULL, and part of the key", brief(p.keyed[i].Name), w.quoted)
+			return fmt.Errorf("sqldb: column %s of table %s: it is NULL, and part of the key", tables.Brief(p.keyed[i].Name), w.quoted)
 		}
 		if v, err := v.Convert(p.kinds[i]); err == nil {
 			w.keys = append(w.keys, v)
@@ -233,7 +233,7 @@ func (w *writer[T]) remove(p *plan, key []byte) error {
 	for i, v := range w.keys {
 		arg, size, err := w.argument(p.keyed[i], v)
 		if err != nil {
-			return fmt.Errorf("sqldb: column %s of table %s: %w", brief(p.keyed[i].Name), w.quoted, err)
+			return fmt.Errorf("sqldb: column %s of table %s: %w", tables.Brief(p.keyed[i].Name), w.quoted, err)
 		}
 		w.args = append(w.args, arg)
 		s.bytes += size
