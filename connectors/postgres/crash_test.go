@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"iter"
 	"math/rand/v2"
 	"os"
@@ -112,14 +113,20 @@ func TestCrashExactlyOnce(t *testing.T) {
 			}
 			o := &crashed{t: t, url: url, restart: restart, every: l.Records / (crashes + 1)}
 			o.fill(filepath.Join(child.Dir, "in.ndjson"), l)
-			plan := crash.Plan{Kills: kills, Seed: l.Seed, Total: l.Records, Patience: time.Minute, Timeout: 20 * time.Minute, Progress: o.progress}
+			check := func() error {
+				tally, err := l.Check(crash.Rules{Order: crash.None}, l.Verified(o.output()))
+				t.Logf("%+v", tally)
+				return err
+			}
+			plan := crash.Plan{
+				Kills: kills, Seed: l.Seed, Total: l.Records, Patience: time.Minute, Timeout: 20 * time.Minute, Progress: o.progress,
+				Again: func() error { return errors.Join(check(), o.empty()) },
+			}
 			report, err := plan.Run(t.Context(), child)
 			t.Logf("%v; the server crashed %d times under it, connections were cut %d times", report, o.crashes, o.cuts)
 			require.NoError(t, err)
 			require.GreaterOrEqual(t, o.crashes, crashes)
-			tally, err := l.Check(crash.Rules{Order: crash.None}, l.Verified(o.output()))
-			t.Logf("%+v", tally)
-			require.NoError(t, err, "seed %d", l.Seed)
+			require.NoError(t, check(), "seed %d", l.Seed)
 		})
 	}
 }
@@ -173,6 +180,16 @@ func (o *crashed) fill(path string, l crash.Ledger) {
 	require.NoError(o.t, err)
 	require.NoError(o.t, w.Flush())
 	require.NoError(o.t, f.Close())
+}
+
+// empty takes away what was written, and the checkpoints.
+func (o *crashed) empty() error {
+	conn, err := o.connect()
+	if err == nil {
+		_, err = conn.Exec(o.t.Context(), "TRUNCATE target, "+defaultCheckpoints)
+	}
+	o.at = 0
+	return err
 }
 
 // progress is how many rows there are, now and then after a crash or a cut.

@@ -24,6 +24,7 @@ import (
 type place struct {
 	t    testing.TB
 	name string
+	url  string // how the driver reaches it
 	pool *sql.DB
 	db   *Database
 }
@@ -48,10 +49,11 @@ func sqliteDSN(path string) string {
 
 func newSQLite(t testing.TB) *place {
 	t.Helper()
-	pool, err := sql.Open("sqlite", sqliteDSN(filepath.Join(t.TempDir(), "test.db")))
+	dsn := sqliteDSN(filepath.Join(t.TempDir(), "test.db"))
+	pool, err := sql.Open("sqlite", dsn)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, pool.Close()) })
-	return &place{t: t, name: "sqlite", pool: pool, db: Open(pool, SQLite)}
+	return &place{t: t, name: "sqlite", url: dsn, pool: pool, db: Open(pool, SQLite)}
 }
 
 // server returns the address of a server.
@@ -87,7 +89,7 @@ func newMySQL(t testing.TB) *place {
 		require.NoError(t, err)
 		require.NoError(t, admin.Close())
 	})
-	return &place{t: t, name: "mysql", pool: pool, db: Open(pool, MySQL)}
+	return &place{t: t, name: "mysql", url: config.FormatDSN(), pool: pool, db: Open(pool, MySQL)}
 }
 
 func newPostgres(t testing.TB) *place {
@@ -102,7 +104,8 @@ func newPostgres(t testing.TB) *place {
 	if strings.Contains(url, "?") {
 		separator = "&"
 	}
-	pool, err := sql.Open("pgx", url+separator+"search_path="+name)
+	url += separator + "search_path=" + name
+	pool, err := sql.Open("pgx", url)
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		require.NoError(t, pool.Close())
@@ -110,7 +113,7 @@ func newPostgres(t testing.TB) *place {
 		require.NoError(t, err)
 		require.NoError(t, admin.Close())
 	})
-	return &place{t: t, name: "postgres", pool: pool, db: Open(pool, Postgres)}
+	return &place{t: t, name: "postgres", url: url, pool: pool, db: Open(pool, Postgres)}
 }
 
 // exec carries out statements, one at a time.
@@ -185,15 +188,6 @@ func (p *place) again(options string) *sql.DB {
 	require.NoError(p.t, err)
 	p.t.Cleanup(func() { require.NoError(p.t, pool.Close()) })
 	return pool
-}
-
-// dsn is how the MySQL database is reached.
-func (p *place) dsn() string {
-	p.t.Helper()
-	config, err := mysql.ParseDSN(os.Getenv("WEAVER_TEST_MYSQL"))
-	require.NoError(p.t, err)
-	config.DBName = p.text("SELECT DATABASE()")
-	return config.FormatDSN()
 }
 
 // as opens the MySQL database as another user.

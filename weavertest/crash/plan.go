@@ -32,8 +32,8 @@ type Plan struct {
 
 	// Jitter is how long at most, a random time, the program runs on after the progress that the kill was waiting for, so
 	// that kills come at any moment of a write or a commit, and not only right behind one. Default as long as two steps of
-	// the output take, as far as has been seen, but no longer than 2 s, and half of that each time the program has begun anew
-	// (Again); negative: none.
+	// the output take, as far as has been seen, but no longer than 2 s, nor than the kill's share of the time that the rest
+	// of the output takes; and half of that each time the program has begun anew (Again); negative: none.
 	Jitter time.Duration
 
 	// Seed makes the random moments.

@@ -106,7 +106,7 @@ func (r *runner) life(ctx context.Context) (ended bool, err error) {
 		if err == nil {
 			r.start = min(max(r.start, w.first), time.Second)
 			r.step = w.step(r.step)
-			err = w.wait(ctx, r.jitter())
+			err = w.wait(ctx, r.jitter(&w))
 		}
 	default:
 		err = w.until(ctx, -1)
@@ -117,19 +117,23 @@ func (r *runner) life(ctx context.Context) (ended bool, err error) {
 	return r.bury(l, &w)
 }
 
-// target is the progress for the next kill: with n kills left, 1/(n+1) of what is left of the output, give or take
-// up to three fifths of that.
+// target is the progress for the next kill: with n kills left, 1/(n+2) of what is left of the output, give or take
+// up to three fifths of that. What is behind the last one is for a machine that is busy when the kill is due.
 func (r *runner) target() int64 {
 	left := r.plan.Total - 1 - r.at
-	mean := float64(left) / float64(r.left+1)
+	mean := float64(left) / float64(r.left+2)
 	return r.at + max(1, int64(mean*(0.4+1.2*r.rng.Float64())))
 }
 
 // jitter is a random time to wait.
-func (r *runner) jitter() time.Duration {
+func (r *runner) jitter(w *watch) time.Duration {
 	most := r.plan.Jitter
 	if most == 0 {
-		most = min(2*r.step, greatestJitter) >> r.report.Again // a program that ended while it was waited has less time than it seemed
+		most = min(2*r.step, greatestJitter)
+		if left, known := w.left(); known {
+			most = min(most, left/time.Duration(r.left+2))
+		}
+		most >>= r.report.Again // a program that has ended while it was waited had less time than it seemed
 	}
 	return time.Duration(r.rng.Int64N(int64(max(0, most)) + 1))
 }

@@ -17,6 +17,7 @@ type watch struct {
 	at       int64         // progress now
 	advanced bool          // it grew in this life, which it doesn't by going back first
 	first    time.Duration // how long it took until then
+	from     int64         // and how far it was then
 	latest   time.Duration // and until it grew for the last time
 	steps    int           // how often it grew after the first time
 }
@@ -32,7 +33,7 @@ func (w *watch) look() error {
 		if w.advanced {
 			w.steps++
 		} else {
-			w.advanced, w.first = true, w.latest
+			w.advanced, w.first, w.from = true, w.latest, at
 		}
 	}
 	w.looked, w.at = true, at
@@ -45,6 +46,14 @@ func (w *watch) step(before time.Duration) time.Duration {
 		return before
 	}
 	return (w.latest - w.first) / time.Duration(w.steps)
+}
+
+// left returns how long the output will take until it is complete, if that has shown.
+func (w *watch) left() (left time.Duration, known bool) {
+	if w.steps == 0 {
+		return 0, false
+	}
+	return time.Duration(float64(w.latest-w.first) * float64(w.plan.Total-w.at) / float64(w.at-w.from)), true
 }
 
 // until watches until progress has come to target, which it never does if that is negative, or the program has ended.
