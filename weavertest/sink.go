@@ -77,7 +77,18 @@ func NewSink[T any]() *Sink[T] { return &Sink[T]{} }
 type DeadLetters[T any] = Sink[weaver.Rejected[T]]
 
 // NewDeadLetters returns a sink for Pipeline.DeadLetter, of a pipeline that reads values of type T.
-func NewDeadLetters[T any]() *DeadLetters[T] { return NewSink[weaver.Rejected[T]]() }
+func NewDeadLetters[T any]() *DeadLetters[T] {
+	s := NewSink[weaver.Rejected[T]]()
+	clone := cloner[weaver.Rejected[T]](nil)
+	s.Clone = func(r weaver.Rejected[T]) weaver.Rejected[T] {
+		if r = clone(r); r.Value != nil { // it points into a batch, which is used again
+			value := *r.Value
+			r.Value = &value
+		}
+		return r
+	}
+	return s
+}
 
 // OpenWriter opens a writer of the sink's Mode.
 func (s *Sink[T]) OpenWriter(ctx context.Context, at weaver.Lane) (weaver.Writer[T], error) {

@@ -197,6 +197,21 @@ func TestSinkCopies(t *testing.T) {
 	require.NoError(t, w.Close())
 }
 
+// The engine uses a batch again, and with it what Rejected.Value points to.
+func TestDeadLettersKeepPlainValues(t *testing.T) {
+	t.Parallel()
+	s := weavertest.NewDeadLetters[int]()
+	w := openWriter(t, s, weaver.Lane{})
+	values := []int{1, 2}
+	b := batchOf(weaver.Rejected[int]{Value: &values[0]}, weaver.Rejected[int]{Value: &values[1]}, weaver.Rejected[int]{})
+	require.NoError(t, w.Write(t.Context(), b))
+	clear(values)
+	got := s.Values()
+	require.Equal(t, []int{1, 2}, []int{*got[0].Value, *got[1].Value})
+	require.Nil(t, got[2].Value)
+	require.NoError(t, w.Close())
+}
+
 // TestSinkTellsMisuse does to writers what an engine must not.
 func TestSinkTellsMisuse(t *testing.T) {
 	t.Parallel()

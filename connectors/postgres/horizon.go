@@ -187,7 +187,7 @@ func (f *fetcher) settle(ctx context.Context) error {
 		if err := sleep(ctx, look); err != nil {
 			return err
 		}
-		if !complained && time.Since(began) > complain {
+		if !complained && time.Since(began) > f.o.complain {
 			complained = true
 			f.log.Warn("transactions stay open: rows that come after theirs are not read until they end", "source", f.o.String(), "processes", w.processes())
 		}

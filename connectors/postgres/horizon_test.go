@@ -4,7 +4,10 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/url"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -103,6 +106,49 @@ func TestFollowWaits(t *testing.T) {
 			require.Equal(t, c.want, names())
 		})
 	}
+}
+
+// TestFollowComplains: a transaction that stays open is logged, once, with its process.
+func TestFollowComplains(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	p.exec(lateTable)
+	open := p.connect(p.url)
+	_, err := open.Exec(t.Context(), "BEGIN; INSERT INTO late (name) VALUES ('late')")
+	require.NoError(t, err)
+	src := NewSource[late](p.db(), "late")
+	src.Follow, src.PollEvery, src.complain = true, tick, while
+	sink := weavertest.NewSink[late]()
+	log := &lines{}
+	r := run(t, weaver.Source[late](src), weaver.Sink[late](sink), func(p *weaver.Pipeline[late, late]) { p.Log = slog.New(slog.NewTextHandler(log, nil)) })
+	p.exec("INSERT INTO late (name) VALUES ('quick')")
+	complaint := fmt.Sprintf("processes=[%d]", open.PgConn().PID())
+	require.Eventually(t, func() bool { return strings.Contains(log.String(), "transactions stay open") }, soon, tick)
+	time.Sleep(while)
+	require.Equal(t, 1, strings.Count(log.String(), complaint), log.String())
+	require.Empty(t, sink.Values())
+	_, err = open.Exec(t.Context(), "COMMIT")
+	require.NoError(t, err)
+	waitFor(t, sink, 2)
+	require.NoError(t, r.end())
+}
+
+// lines is a log that can be read while it is written.
+type lines struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 // TestFollowDoesNotWait: for transactions that can't write what comes before.

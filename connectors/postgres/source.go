@@ -84,8 +84,9 @@ type Source[T any] struct {
 	// LockTimeout bounds waiting for a lock, which somebody has who alters the table; default 30 s.
 	LockTimeout time.Duration
 
-	db   Database
-	name string
+	db       Database
+	name     string
+	complain time.Duration // in tests
 }
 
 var (
@@ -122,6 +123,7 @@ type origin struct {
 	pageRows    int
 	slack, poll time.Duration
 	notify      string
+	complain    time.Duration // how long a transaction holds reading up until that is logged
 }
 
 // origin checks the options.
@@ -131,7 +133,7 @@ func (s *Source[T]) origin() (*origin, *row.Shape[T], error) {
 		return nil, nil, retry.Fatal(err)
 	}
 	o := &origin{
-		db: s.db, schema: s.Schema, notify: s.Notify,
+		db: s.db, schema: s.Schema, notify: s.Notify, complain: orDefault(s.complain, complain),
 		Wanted:   tables.Wanted{Table: s.name, Query: s.Query, Columns: s.Columns, Key: s.Key, Follow: s.Follow, Cursor: s.Cursor, Deleted: s.Deleted, Ranges: orDefault(s.Ranges, 1)},
 		pageRows: orDefault(s.PageRows, defaultPageRows), slack: orDefault(s.Slack, defaultSlack), poll: orDefault(s.PollEvery, defaultPollEvery),
 		session: session{

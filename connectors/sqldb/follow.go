@@ -140,7 +140,7 @@ func (r *reader[T]) outwait(ctx context.Context, f Follower) error {
 		return nil
 	}
 	h.writers = slices.DeleteFunc(h.writers, func(w string) bool { return !slices.Contains(writers, w) })
-	if len(h.writers) > 0 && !h.warned && time.Since(h.seen) > time.Minute {
+	if len(h.writers) > 0 && !h.warned && time.Since(h.seen) > r.o.complain {
 		h.warned = true
 		r.log.Warn("a transaction that stays open holds up reading", "table", r.o.Table, "transactions", h.writers, "for", time.Since(h.seen).Round(time.Second))
 	}

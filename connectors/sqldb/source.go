@@ -81,8 +81,9 @@ type Source[T any] struct {
 	// LockTimeout bounds waiting for a lock, which somebody has who alters the table; default 30 s.
 	LockTimeout time.Duration
 
-	db   *Database
-	name string
+	db       *Database
+	name     string
+	complain time.Duration // in tests
 }
 
 var (
@@ -107,6 +108,7 @@ func (s *Source[T]) String() string {
 const (
 	defaultPageRows  = 10_000
 	defaultPollEvery = time.Second
+	defaultComplain  = time.Minute
 )
 
 // origin is what a Source reads, whatever T is. It doesn't change.
@@ -117,6 +119,7 @@ type origin struct {
 	schema      string
 	pageRows    int
 	slack, poll time.Duration
+	complain    time.Duration // how long a transaction holds reading up until that is logged
 }
 
 // origin checks the options.
@@ -126,7 +129,7 @@ func (s *Source[T]) origin() (*origin, *row.Shape[T], error) {
 		return nil, nil, retry.Fatal(err)
 	}
 	o := &origin{
-		db: s.db, schema: s.Schema,
+		db: s.db, schema: s.Schema, complain: orDefault(s.complain, defaultComplain),
 		Wanted:   tables.Wanted{Table: s.name, Query: s.Query, Columns: s.Columns, Key: s.Key, Follow: s.Follow, Cursor: s.Cursor, Deleted: s.Deleted, Ranges: orDefault(s.Ranges, 1)},
 		pageRows: orDefault(s.PageRows, defaultPageRows), slack: max(s.Slack, 0), poll: orDefault(s.PollEvery, defaultPollEvery),
 		limits: limits{s.ConnectTimeout, s.StatementTimeout, s.LockTimeout},

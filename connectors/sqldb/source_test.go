@@ -1,11 +1,14 @@
 package sqldb
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -299,6 +302,45 @@ func TestLateCommits(t *testing.T) {
 				}
 				require.Len(t, seen, want)
 			})
+		})
+	}
+}
+
+// A transaction that stays open holds reading up, which is logged, once.
+func TestOpenTransactionIsLogged(t *testing.T) {
+	t.Parallel()
+	for name, open := range map[string]func(testing.TB) *place{"mysql": newMySQL, "postgres": newPostgres} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := open(t)
+			p.createItems("items")
+			other, err := p.pool.Conn(t.Context())
+			require.NoError(t, err)
+			defer func() { require.NoError(t, other.Close()) }()
+			do := func(sql string) {
+				_, err := other.ExecContext(t.Context(), sql)
+				require.NoError(t, err)
+			}
+			do("BEGIN")
+			do("INSERT INTO items VALUES (1, 'late', NULL)")
+			p.exec("INSERT INTO items VALUES (2, 'quick', NULL)")
+			s := NewSource[item](p.db, "items")
+			s.Follow, s.PollEvery, s.complain = true, 5*time.Millisecond, 300*time.Millisecond
+			var log bytes.Buffer
+			r, err := s.OpenReader(t.Context(), weaver.Lane{Log: slog.New(slog.NewTextHandler(&log, nil))})
+			require.NoError(t, err)
+			defer func() { require.NoError(t, r.Close()) }()
+			b := weaver.NewBatch[item](10, 0)
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			defer cancel()
+			_, err = r.Read(ctx, b)
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			require.Empty(t, b.Records)
+			require.Equal(t, 1, strings.Count(log.String(), "a transaction that stays open holds up reading"), log.String())
+			do("COMMIT")
+			_, err = r.Read(t.Context(), b)
+			require.NoError(t, err)
+			require.Len(t, b.Records, 2)
 		})
 	}
 }
