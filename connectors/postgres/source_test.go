@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -240,7 +241,7 @@ func TestProofSourceMemory(t *testing.T) {
 			runtime.ReadMemStats(&m)
 			most = max(most, m.HeapAlloc)
 			if step%max(n/4_000, 1) == 0 {
-				t.Logf("%9d rows: %.1f MiB of heap, %.1f MiB from the system", read, float64(m.HeapAlloc)/(1<<20), float64(m.Sys)/(1<<20))
+				t.Logf("%9d rows: %.1f MiB of heap, %.1f MiB from the system; resident: %s", read, float64(m.HeapAlloc)/(1<<20), float64(m.Sys)/(1<<20), resident())
 			}
 		}
 		if errors.Is(err, io.EOF) {
@@ -252,6 +253,14 @@ func TestProofSourceMemory(t *testing.T) {
 	require.Equal(t, n, read)
 	t.Logf("%d rows in %v, at most %.1f MiB of heap", read, time.Since(began), float64(most)/(1<<20))
 	require.Less(t, most, uint64(40<<20))
+}
+
+// resident is how much memory the process has, as the system counts it, where that can be read.
+func resident() string {
+	status, _ := os.ReadFile("/proc/self/status")
+	_, rest, _ := strings.Cut(string(status), "VmRSS:")
+	size, _, _ := strings.Cut(rest, "\n")
+	return strings.TrimSpace(size)
 }
 
 // TestSourceWideRows: pages of wide rows are smaller, and a slow consumer doesn't make them pile up.

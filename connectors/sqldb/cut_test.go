@@ -89,7 +89,7 @@ func (c *cuttable) CheckNamedValue(v *driver.NamedValue) error {
 // PrepareContext implements driver.ConnPrepareContext.
 func (c *cuttable) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
 	if c.lost {
-		return nil, driver.ErrBadConn
+		return nil, io.ErrUnexpectedEOF
 	}
 	return c.Conn.(driver.ConnPrepareContext).PrepareContext(ctx, query)
 }
@@ -97,7 +97,7 @@ func (c *cuttable) PrepareContext(ctx context.Context, query string) (driver.Stm
 // QueryContext implements driver.QueryerContext.
 func (c *cuttable) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
 	if c.lost {
-		return nil, driver.ErrBadConn
+		return nil, io.ErrUnexpectedEOF
 	}
 	return c.Conn.(driver.QueryerContext).QueryContext(ctx, query, args)
 }
@@ -105,7 +105,7 @@ func (c *cuttable) QueryContext(ctx context.Context, query string, args []driver
 // ExecContext implements driver.ExecerContext.
 func (c *cuttable) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
 	if c.lost {
-		return nil, driver.ErrBadConn
+		return nil, io.ErrUnexpectedEOF
 	}
 	exec := c.Conn.(driver.ExecerContext).ExecContext
 	if query != "COMMIT" {
