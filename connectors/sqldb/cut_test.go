@@ -7,6 +7,7 @@ import (
 	"io"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -140,7 +141,9 @@ func TestCommitsAreCut(t *testing.T) {
 		s.Mode, s.CommitRows = Insert, 40
 		pipe := quick(weaver.Copy(source, s))
 		pipe.Name, pipe.BatchSize, pipe.Require = "cut", 20, weaver.ExactlyOnce
-		require.NoError(t, pipe.Run(t.Context()))
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute) // one that begins anew again and again never ends
+		defer cancel()
+		require.NoError(t, pipe.Run(ctx))
 		require.NoError(t, source.Check())
 		require.Equal(t, []string{"2000|2000|0|1999"}, p.lines("SELECT COUNT(*), COUNT(DISTINCT n), MIN(n), MAX(n) FROM sums"))
 		cutter.mu.Lock()
