@@ -9,12 +9,15 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/bohica-labs/dataweaver/row"
 )
 
 // field is a way from a record's value to something that is in it.
 type field struct {
 	path  string
 	steps []step
+	row   bool // the path is the name of a column of a row.Row
 }
 
 // step leads from a value to one in it.
@@ -36,6 +39,9 @@ func newField[T any](path string, k kind, columns []string) (*field, error) {
 		}
 		f.steps = []step{{at: i + 1}}
 		return f, nil
+	}
+	if f.row = t == reflect.TypeFor[row.Row](); f.row && path != "" {
+		return f, nil // which columns there are, each row says
 	}
 	for rest := path; rest != ""; {
 		for t.Kind() == reflect.Pointer {
@@ -144,6 +150,9 @@ func nameable(t reflect.Type) bool {
 
 // append appends what the field of the value that v points to says.
 func (f *field) append(dst []byte, v any, limit int) ([]byte, error) {
+	if f.row {
+		return f.appendColumn(dst, v.(*row.Row), limit)
+	}
 	x := reflect.ValueOf(v).Elem()
 	for i := range f.steps {
 		if x = settled(x); !x.IsValid() {
@@ -156,6 +165,28 @@ func (f *field) append(dst []byte, v any, limit int) ([]byte, error) {
 		}
 	}
 	return f.appendValue(dst, x, limit)
+}
+
+// appendColumn appends what the column of a row says.
+func (f *field) appendColumn(dst []byte, r *row.Row, limit int) ([]byte, error) {
+	if r.Columns.Index(f.path) < 0 {
+		var known []string
+		for _, c := range r.Columns.All() {
+			known = append(known, c.Name)
+		}
+		return nil, fmt.Errorf("{%s} in the path: %w", f.path, unknownName("column", f.path, known))
+	}
+	switch v := r.Get(f.path); v.Kind() {
+	case row.KindNull:
+		return append(dst, nullValue...), nil
+	case row.KindArray, row.KindJSON:
+		return nil, fmt.Errorf("{%s} in the path: a value of kind %v can't be a part of a name", f.path, v.Kind())
+	case row.KindText, row.KindBytes:
+		return appendEscaped(dst, v.Str(), limit), nil
+	default:
+		var buf [64]byte
+		return appendEscaped(dst, v.AppendText(buf[:0]), limit), nil
+	}
 }
 
 // settled follows pointers and interfaces. The result is invalid where there is nothing.

@@ -15,6 +15,7 @@ import (
 	weaver "github.com/bohica-labs/dataweaver"
 	"github.com/bohica-labs/dataweaver/internal/durable/durabletest"
 	"github.com/bohica-labs/dataweaver/retry"
+	"github.com/bohica-labs/dataweaver/row"
 )
 
 // hostile returns values that are meant to be more than a part of a name, no two the same.
@@ -312,6 +313,41 @@ func TestFieldsOfRecords(t *testing.T) {
 	require.ErrorAs(t, w.Write(t.Context(), batchOf(map[string]any{"a": []any{1}})), &partial)
 	require.Equal(t, retry.ClassPoison, retry.ClassOf(partial.Records[0].Err))
 	require.NoError(t, w.Close())
+}
+
+func TestColumnsOfRows(t *testing.T) {
+	t.Parallel()
+	columns, err := row.NewColumns(
+		row.Column{Name: "country", Kind: row.KindText}, row.Column{Name: "a.b"}, row.Column{Name: "at"}, row.Column{Name: "raw"}, row.Column{Name: "list"}, row.Column{Name: "doc"}, row.Column{Name: "none"},
+	)
+	require.NoError(t, err)
+	list, err := row.Text("{1}").ConvertArray(row.KindInt)
+	require.NoError(t, err)
+	doc, err := row.Text("{}").Convert(row.KindJSON)
+	require.NoError(t, err)
+	r := &weaver.Record[row.Row]{Value: row.Row{Columns: columns, Values: []row.Value{
+		row.Text("D/E"), row.Int(-7), row.Time(time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)), row.Bytes("r w"), list, doc, {},
+	}}}
+	for column, want := range map[string]string{
+		"country": "D%2FE", "a.b": "%2D7", "at": "2026-03-04T05%3A06%3A07Z", "raw": "r%20w", "none": "%null",
+		"list": "can't be a part of a name", "doc": "can't be a part of a name",
+		"land": `{land} in the path: no column is called "land", but there are "country" "a.b"`,
+	} {
+		n, err := newNaming[row.Row]("{"+column+"}{part}", kindNDJSON, nil)
+		require.NoError(t, err)
+		name, err := n.name(nil, r, time.Time{})
+		if err != nil {
+			require.ErrorContains(t, err, want)
+			continue
+		}
+		require.Equal(t, want, strings.TrimSuffix(string(name), "\x00"), column)
+	}
+	n, err := newNaming[row.Row]("{country}{part}", kindNDJSON, nil)
+	require.NoError(t, err)
+	_, err = n.name(nil, &weaver.Record[row.Row]{}, time.Time{})
+	require.ErrorContains(t, err, "nor anything else")
+	_, err = newNaming[row.Row]("{}{part}", kindNDJSON, nil)
+	require.Error(t, err)
 }
 
 // A layout remembers its last result for as long as it would be the same.

@@ -57,7 +57,7 @@ type PartSink[T any] struct {
 //	{time:layout}  Record.Time in UTC, in a layout of package time; a slash in it begins a folder
 //	{now:layout}   the time at which a record is written, likewise
 //	{key}          Record.Key
-//	{name}         a field of the record by its tag (json, csv or avro) or its own name, a key of a map, or a column of a []string; names after dots lead further in.
+//	{name}         a field of the record by its tag (json, csv or avro) or its own name, a key of a map, or a column of a row.Row or a []string; names after dots lead further in.
 //	               {.key} is a field that is called as one of the above
 //
 // Two braces stand for one. Records that differ in one of these go to different parts. What they say becomes part of a single name whatever it is: letters and digits and the
