@@ -39,8 +39,15 @@ func run[T any](t testing.TB, src weaver.Source[T], sink weaver.Sink[T], with fu
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	r := &running{stop: stop, done: make(chan error, 1)}
-	go func() { r.done <- p.Run(ctx) }()
-	t.Cleanup(func() { r.stop() })
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		r.done <- p.Run(ctx)
+	}()
+	t.Cleanup(func() {
+		r.stop()
+		<-ended
+	})
 	return r
 }
 

@@ -287,7 +287,7 @@ func TestFollowAsAnyone(t *testing.T) {
 	p.exec(lateTable)
 	role := p.schema + "_reader"
 	p.exec(fmt.Sprintf("CREATE ROLE %[1]s LOGIN PASSWORD 'secret'; GRANT USAGE ON SCHEMA %[2]s TO %[1]s; GRANT SELECT ON late TO %[1]s", role, p.schema))
-	t.Cleanup(func() { p.exec("DROP OWNED BY " + role + "; DROP ROLE " + role) })
+	p.cleanup("DROP OWNED BY " + role + "; DROP ROLE " + role)
 	u, err := url.Parse(p.url)
 	require.NoError(t, err)
 	u.User = url.UserPassword(role, "secret")

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -11,6 +12,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -43,8 +46,27 @@ func newPlace(t testing.TB) *place {
 	p.url = withParameter(server(t), "search_path", p.schema)
 	p.conn = p.connect(p.url)
 	p.exec("CREATE SCHEMA " + p.schema)
-	t.Cleanup(func() { p.exec("DROP SCHEMA " + p.schema + " CASCADE") })
+	p.cleanup("DROP SCHEMA " + p.schema + " CASCADE")
 	return p
+}
+
+// cleanup runs statements, as one transaction, when the test ends. What the test has just stopped may still be at work, and other
+// tests change the same catalogs: what the server refuses is tried again for a while. (A FailNow in the Cleanup of a test with
+// subtests fails without a word: this isn't one.)
+func (p *place) cleanup(sql string) {
+	p.t.Helper()
+	p.t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		for {
+			_, err := p.conn.PgConn().Exec(ctx, sql).ReadAll()
+			if _, refused := errors.AsType[*pgconn.PgError](err); !refused || ctx.Err() != nil {
+				assert.NoError(p.t, err, sql)
+				return
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+	})
 }
 
 // withParameter adds a parameter to a URL.

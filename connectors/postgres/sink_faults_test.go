@@ -94,9 +94,7 @@ func TestFatal(t *testing.T) {
 	const canary = "Hunter2canary"
 	p := newPlace(t)
 	p.exec(fmt.Sprintf(saleTable, "sales") + "; CREATE ROLE " + p.schema + " LOGIN PASSWORD '" + canary + "'; GRANT USAGE, CREATE ON SCHEMA " + p.schema + " TO " + p.schema)
-	t.Cleanup(func() {
-		p.exec("REASSIGN OWNED BY " + p.schema + " TO CURRENT_USER; DROP OWNED BY " + p.schema + "; DROP ROLE " + p.schema)
-	})
+	p.cleanup("REASSIGN OWNED BY " + p.schema + " TO CURRENT_USER; DROP OWNED BY " + p.schema + "; DROP ROLE " + p.schema)
 	_, host, _ := strings.Cut(p.url, "@")
 	as := func(user, password string) string { return "postgres://" + user + ":" + password + "@" + host }
 	for name, test := range map[string]struct {

@@ -292,7 +292,7 @@ func TestSpecialColumns(t *testing.T) {
 		p := newPlace(t)
 		p.exec("CREATE TABLE t (id bigint, name text, note text); ALTER TABLE t ENABLE ROW LEVEL SECURITY; CREATE ROLE r_" + p.schema + " LOGIN PASSWORD 'x'; GRANT ALL ON t TO r_" + p.schema +
 			"; GRANT USAGE, CREATE ON SCHEMA " + p.schema + " TO r_" + p.schema + "; CREATE POLICY p ON t WITH CHECK (id < 10)")
-		t.Cleanup(func() { p.exec("DROP OWNED BY r_" + p.schema + "; DROP ROLE r_" + p.schema) })
+		p.cleanup("DROP OWNED BY r_" + p.schema + "; DROP ROLE r_" + p.schema)
 		_, host, _ := strings.Cut(p.url, "@")
 		s := NewSink[account](DSN("postgres://r_"+p.schema+":x@"+host), "t")
 		s.Mode = Insert

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/go-sql-driver/mysql"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	weaver "github.com/bohica-labs/dataweaver"
@@ -52,7 +53,7 @@ func newSQLite(t testing.TB) *place {
 	dsn := sqliteDSN(filepath.Join(t.TempDir(), "test.db"))
 	pool, err := sql.Open("sqlite", dsn)
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, pool.Close()) })
+	t.Cleanup(func() { assert.NoError(t, pool.Close()) })
 	return &place{t: t, name: "sqlite", url: dsn, pool: pool, db: Open(pool, SQLite)}
 }
 
@@ -84,10 +85,10 @@ func newMySQL(t testing.TB) *place {
 	pool, err := sql.Open("mysql", config.FormatDSN())
 	require.NoError(t, err)
 	t.Cleanup(func() {
-		require.NoError(t, pool.Close())
+		assert.NoError(t, pool.Close())
 		_, err := admin.ExecContext(context.Background(), "DROP DATABASE "+name)
-		require.NoError(t, err)
-		require.NoError(t, admin.Close())
+		assert.NoError(t, err)
+		assert.NoError(t, admin.Close())
 	})
 	return &place{t: t, name: "mysql", url: config.FormatDSN(), pool: pool, db: Open(pool, MySQL)}
 }
@@ -108,10 +109,10 @@ func newPostgres(t testing.TB) *place {
 	pool, err := sql.Open("pgx", url)
 	require.NoError(t, err)
 	t.Cleanup(func() {
-		require.NoError(t, pool.Close())
+		assert.NoError(t, pool.Close())
 		_, err := admin.ExecContext(context.Background(), "DROP SCHEMA "+name+" CASCADE")
-		require.NoError(t, err)
-		require.NoError(t, admin.Close())
+		assert.NoError(t, err)
+		assert.NoError(t, admin.Close())
 	})
 	return &place{t: t, name: "postgres", url: url, pool: pool, db: Open(pool, Postgres)}
 }
@@ -186,7 +187,7 @@ func (p *place) again(options string) *sql.DB {
 	}
 	pool, err := sql.Open("mysql", dsn+"?"+options)
 	require.NoError(p.t, err)
-	p.t.Cleanup(func() { require.NoError(p.t, pool.Close()) })
+	p.t.Cleanup(func() { assert.NoError(p.t, pool.Close()) })
 	return pool
 }
 
@@ -198,6 +199,6 @@ func (p *place) as(user, password string) *sql.DB {
 	config.DBName, config.User, config.Passwd = p.text("SELECT DATABASE()"), user, password
 	pool, err := sql.Open("mysql", config.FormatDSN())
 	require.NoError(p.t, err)
-	p.t.Cleanup(func() { require.NoError(p.t, pool.Close()) })
+	p.t.Cleanup(func() { assert.NoError(p.t, pool.Close()) })
 	return pool
 }
