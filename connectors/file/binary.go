@@ -185,7 +185,7 @@ func newPrefixed[T any](f *File[T], prefix Prefix) (format[T], error) {
 	}
 	values, err := newBinaryValues(f.Codec)
 	framing := prefixFraming{prefix, or(f.MaxRecordBytes, defaultRecordBytes)}
-	return format[T]{framing: framing, decoder: values, encoder: prefixedRecords[T]{values, framing}, number: true}, err
+	return format[T]{framing: framing, decoder: values, encoder: prefixedRecords[T]{values, framing}, number: true, prefix: binary.MaxVarintLen64}, err
 }
 
 // prefixFraming makes a record of a length and so many bytes. Where a length is wrong, nothing says where the next one is.

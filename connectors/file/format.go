@@ -17,6 +17,7 @@ type format[T any] struct {
 	codec   serde.Codec[T]  // with which framing and decoder, or encoder, were made; nil: with none
 	layout  *BlockLayout[T] // of files of blocks, for which framing and decoder are nil; nil: of any other
 	lines   bool            // records are lines: a line end behind a record is part of it, and the next one begins a record, whatever is wrong with this one
+	prefix  int             // how long what belongs to a record and comes before its value is at most, where that isn't counted as part of it
 	number  bool            // Seq, and errors, say which record of its file it is, and not on which line it begins
 	mark    byte            // where lines: a line without it, that doesn't begin with white space, is a record; 0: all such lines are
 	bom     bool            // a byte order mark at the beginning is skipped

@@ -341,7 +341,7 @@ func (s *stream[T]) fill(ctx context.Context, b *weaver.Batch[T]) (ended bool, e
 			}
 			f.size -= f.lead
 			s.drop(f)
-		case ok || len(data) > s.maxBytes+s.scan.body+len("\r\n"):
+		case ok || len(data) > s.maxBytes+s.scan.body+s.format.prefix+len("\r\n"):
 			if !s.format.lines {
 				at := s.scan.body
 				if at > s.mostLead() { // it may or may not have been seen
@@ -370,7 +370,7 @@ func (s *stream[T]) fill(ctx context.Context, b *weaver.Batch[T]) (ended bool, e
 
 // mostLead is how much may come before the value of a record: what comes between two is bounded like a record, wherever a
 // piece of the file happens to end.
-func (s *stream[T]) mostLead() int { return s.maxBytes + len("\r\n") }
+func (s *stream[T]) mostLead() int { return s.maxBytes + s.format.prefix + len("\r\n") }
 
 // mend comes to the beginning of a record.
 func (s *stream[T]) mend(ctx context.Context, b *weaver.Batch[T]) error {
