@@ -104,7 +104,11 @@ func (r *parser) value() row.Value {
 	case row.KindDate, row.KindDateTime, row.KindTime:
 		return r.day(k)
 	case row.KindClock:
-		return row.Clock(time.Duration(r.varint()))
+		d := time.Duration(r.varint())
+		if d < 0 || d > 24*time.Hour {
+			r.damaged, d = true, 0
+		}
+		return row.Clock(d)
 	case row.KindDecimal:
 		return row.Decimal(r.text())
 	case row.KindText:
